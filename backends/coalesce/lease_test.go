@@ -1,0 +1,170 @@
+package coalesce
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/memory"
+)
+
+// slowLeases holds up batches of acquisitions and fills until they are admitted.
+type slowLeases struct {
+	*memory.Store
+	admit chan struct{}
+	mu    sync.Mutex
+	sizes []int
+}
+
+func (s *slowLeases) noted(n int) {
+	s.mu.Lock()
+	s.sizes = append(s.sizes, n)
+	s.mu.Unlock()
+	<-s.admit
+}
+
+func (s *slowLeases) Acquire(ctx context.Context, key string, hold time.Duration) (backends.Lease, backends.Item, error) {
+	s.noted(1)
+	return s.Store.Acquire(ctx, key, hold)
+}
+
+func (s *slowLeases) AcquireMany(ctx context.Context, keys []string, hold time.Duration) []backends.LeaseResult {
+	s.noted(len(keys))
+	rs := make([]backends.LeaseResult, len(keys))
+	for i, k := range keys {
+		rs[i].Lease, rs[i].Item, rs[i].Err = s.Store.Acquire(ctx, k, hold)
+	}
+	return rs
+}
+
+func (s *slowLeases) FillMany(ctx context.Context, leases []backends.Lease, items []backends.Item) []error {
+	s.noted(len(leases))
+	errs := make([]error, len(leases))
+	for i, l := range leases {
+		errs[i] = l.Fill(ctx, items[i])
+	}
+	return errs
+}
+
+func (s *slowLeases) ReleaseMany(ctx context.Context, leases []backends.Lease) []error {
+	s.noted(len(leases))
+	for _, l := range leases {
+		l.Release(ctx)
+	}
+	return nil
+}
+
+func newSlowLeases() *slowLeases {
+	return &slowLeases{Store: memory.New(memory.Config{}), admit: make(chan struct{}, 100)}
+}
+
+func TestAcquire_ALeaseGrantedToNobodyIsGivenBack(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		fenced bool
+	}{{"given back", true}, {"kept, the bug this is about", false}} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := newSlowLeases()
+				s := wrap(t, st, Config{})
+				if !c.fenced {
+					s.acquires.drop = nil
+				}
+				leaser := s.Caps().Leaser
+				acquire := func(ctx context.Context, key string, out chan<- error) {
+					go func() {
+						_, _, err := leaser.Acquire(ctx, key, time.Hour)
+						out <- err
+					}()
+					synctest.Wait()
+				}
+				first, left, stays := make(chan error, 1), make(chan error, 1), make(chan error, 1)
+				acquire(t.Context(), "first", first)
+				ctx, leave := context.WithCancel(t.Context())
+				acquire(ctx, "k", left)
+				acquire(t.Context(), "other", stays)
+				st.admit <- struct{}{} // the first; the two others leave together
+				synctest.Wait()
+				leave()
+				if err := <-left; !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				st.admit <- struct{}{} // and are granted
+				if err := errors.Join(<-first, <-stays); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+				_, _, err := st.Store.Acquire(t.Context(), "k", time.Hour)
+				if free := err == nil; free != c.fenced {
+					t.Errorf("acquired again: %v", err)
+				}
+			})
+		})
+	}
+}
+
+func TestFill_FillsTravelTogetherAndHoldsMayDiffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newSlowLeases()
+		close(st.admit)
+		s := wrap(t, st, Config{})
+		s.acquires.crowd, s.fills.crowd = true, true
+		var wg sync.WaitGroup
+		for i, k := range numbered("k", 10) {
+			wg.Go(func() {
+				l, _, err := s.Caps().Leaser.Acquire(t.Context(), k, time.Duration(1+i%2)*time.Hour)
+				if err == nil {
+					err = l.Fill(t.Context(), backends.Item{Value: []byte(k)})
+				}
+				if err != nil {
+					t.Errorf("%s: %v", k, err)
+				}
+			})
+		}
+		wg.Wait()
+		for _, k := range numbered("k", 10) {
+			if it, err := st.Store.Get(t.Context(), k); err != nil || string(it.Value) != k {
+				t.Errorf("%s: %q, %v", k, it.Value, err)
+			}
+		}
+	})
+}
+
+func TestFill_OneWhoLeavesDoesNotKnow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newSlowLeases()
+		s := wrap(t, st, Config{})
+		s.fills.crowd = true
+		for range 3 {
+			st.admit <- struct{}{}
+		}
+		var leases []backends.Lease
+		for _, k := range numbered("k", 3) {
+			l, _, err := s.Caps().Leaser.Acquire(t.Context(), k, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			leases = append(leases, l)
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		errs := make([]chan error, 3)
+		for i, l := range leases {
+			errs[i] = make(chan error, 1)
+			go func() { errs[i] <- l.Fill(ctx, backends.Item{Value: []byte("v")}) }()
+			synctest.Wait() // the first leaves, the others wait for it
+		}
+		leave()
+		if err := <-errs[0]; !errors.Is(err, backends.ErrUnknown) || !errors.Is(err, context.Canceled) {
+			t.Errorf("under way: %v", err)
+		}
+		if err := <-errs[1]; !errors.Is(err, backends.ErrUnavailable) || !errors.Is(err, context.Canceled) {
+			t.Errorf("still waiting: %v", err)
+		}
+		<-errs[2]
+		close(st.admit)
+	})
+}

@@ -1,0 +1,62 @@
+package coalesce
+
+import (
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/memcached"
+	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func wrap(t testing.TB, inner backends.Store, cfg Config) *Store {
+	t.Helper()
+	s, err := New(inner, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// crowded is wrap with nobody going alone, so that every call takes the way of a batch.
+func crowded(t testing.TB, inner backends.Store) *Store {
+	s := wrap(t, inner, Config{})
+	s.gets.crowd, s.deletes.crowd = true, true
+	if s.ttls != nil {
+		s.ttls.crowd = true
+	}
+	if s.acquires != nil {
+		s.acquires.crowd, s.fills.crowd, s.releases.crowd = true, true, true
+	}
+	return s
+}
+
+func onRedis(t testing.TB) backends.Store {
+	t.Helper()
+	c := goredis.NewClient(&goredis.Options{
+		Addr: serverstest.Redis(t).Addr(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
+		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, DialTimeout: 5 * time.Second, PoolTimeout: 5 * time.Second,
+	})
+	t.Cleanup(func() { c.Close() })
+	s, err := redis.New(c, redis.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func onMemcached(t testing.TB, addr string) backends.Store {
+	t.Helper()
+	s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}, Timeout: 5 * time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}

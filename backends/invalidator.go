@@ -1,0 +1,33 @@
+package backends
+
+import "context"
+
+// Invalidator tells this process that keys changed elsewhere, so that its L1 forgets them.
+type Invalidator interface {
+	// Watch listens until ctx ends and reports everything to sink; it then returns ctx's error.
+	// It reconnects by itself. Any doubt (connect, reconnect, error, unknown payload, gap) is a
+	// Flush before anything else is reported, and the link is Down until it is known to work.
+	// Watch may be called once at a time.
+	Watch(ctx context.Context, sink Sink) error
+
+	// Publish tells other processes that keys changed. Sources that see writes by themselves
+	// (Redis tracking) do nothing. An error means that others may not have been told.
+	Publish(ctx context.Context, keys []string) error
+
+	// PublishFlush tells other processes to forget everything of this namespace.
+	PublishFlush(ctx context.Context) error
+}
+
+// Sink is what a listening L1 offers an [Invalidator]. Methods return quickly and are safe for
+// concurrent use.
+type Sink interface {
+	// Forget drops keys. They are store keys as the tier gave them; a source that cannot map
+	// what it saw to such a key must Flush.
+	Forget(keys []string)
+	// Flush drops everything, with the reason for logs and events.
+	Flush(reason string)
+	// Alive says that the link was heard from just now; Watch calls it at least once per ping.
+	Alive()
+	// Down says that the link is gone, or degraded, and why.
+	Down(reason error)
+}

@@ -1,0 +1,38 @@
+// Package bus keeps the L1s of several processes in line where the cache's own server cannot
+// tell what changed: over memcached, or over several kinds of servers. The processes tell each
+// other through a channel of a Redis (pub/sub), which holds no data.
+//
+//	source, err := bus.New(client, bus.Config{Namespace: "user"})
+//	cache, err := tier.New(tier.Config[User]{
+//		Namespace: "user",
+//		Local:     tier.Local[User]{Invalidator: source},
+//		Remotes:   []tier.Remote{{Name: "memcached", Store: store}},
+//	})
+//
+// It hears what hearth changes and nothing else: not other clients, not expiry, not eviction.
+// Where the remote tier is a Redis, package tracking hears those too.
+//
+// # Nothing is lost in silence
+//
+// Pub/sub delivers at most once: a connection that breaks loses what was under way, and nobody
+// is told. So every sender numbers its messages, and a receiver that misses a number flushes. The
+// last number before silence is repeated three times, a ping apart. A sender that is heard for
+// the first time in mid-count, a message that cannot be read and every (re)connect flush as well.
+// A connection on which nothing is heard for DeadAfter is given up; the link is down until
+// another one is subscribed.
+//
+// Publish returns when the server has the message, so that a write is known to be on its way to
+// the others when it returns. Calls that come meanwhile are sent together.
+//
+// # Rights
+//
+// For namespace "user":
+//
+//	ACL SETUSER bus on >secret resetkeys resetchannels &user!bus -@all
+//	    +subscribe +publish +ping
+//
+// and +client|setinfo from Redis 7.2 on. With Sharded +ssubscribe and +spublish instead; on a
+// Cluster +cluster|slots (or
+// +cluster|shards) besides. A refusal makes Watch return an error that [errors.Is]
+// backends.ErrUnsupported.
+package bus

@@ -1,0 +1,224 @@
+// Package firstof listens to the first of several sources of invalidations that the servers let
+// it listen to, and says why when that is not the best one.
+//
+//	source, err := firstof.New(firstof.Config{Sources: []backends.Invalidator{tracking, bus}})
+//
+// A user without the right to CLIENT TRACKING, or a proxy that does not know it, is no reason to
+// do without an L1: the processes can still tell each other. What is lost is named by Degraded.
+package firstof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hearthcache/hearth/backends"
+)
+
+// Config are the settings of a [Source].
+type Config struct {
+	// Sources, the best one first. At least one.
+	Sources []backends.Invalidator
+
+	// Recheck is how often a better source that was refused is tried again. 0 = 1 minute.
+	Recheck time.Duration
+}
+
+// Source is a [backends.Invalidator] made of others. Safe for concurrent use, but for Watch,
+// which may run once at a time.
+type Source struct {
+	cfg Config
+
+	mu      sync.Mutex
+	current int     // index of the source in use; len(Sources): none
+	refused []error // why the ones before it are not in use
+}
+
+var _ backends.Invalidator = (*Source)(nil)
+
+// New returns a source that uses the first of cfg.Sources that works.
+func New(cfg Config) (*Source, error) {
+	if len(cfg.Sources) == 0 {
+		return nil, errors.New("firstof: no sources")
+	}
+	for i, s := range cfg.Sources {
+		if s == nil {
+			return nil, fmt.Errorf("firstof: source %d is nil", i)
+		}
+	}
+	switch {
+	case cfg.Recheck < 0:
+		return nil, fmt.Errorf("firstof: Recheck %v is negative", cfg.Recheck)
+	case cfg.Recheck == 0:
+		cfg.Recheck = time.Minute
+	}
+	return &Source{cfg: cfg, refused: make([]error, len(cfg.Sources))}, nil
+}
+
+// Watch listens to the best source that does not answer [backends.ErrUnsupported]. When none is
+// left the link stays down, and all are tried again every Recheck.
+func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
+	for i := 0; ; {
+		s.use(i)
+		var err error
+		if i == len(s.cfg.Sources) {
+			sink.Down(errors.Join(s.refused...))
+			err = pause(ctx, s.cfg.Recheck)
+			i = 0
+		} else {
+			err = s.listen(ctx, i, sink)
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, errBetter):
+			i = 0
+		case errors.Is(err, backends.ErrUnsupported):
+			s.refuse(i, err)
+			i++
+			sink.Down(fmt.Errorf("degraded: %w", err))
+		case err != nil:
+			return err
+		}
+	}
+}
+
+// errBetter ends a source because a better one works again.
+var errBetter = errors.New("a better source works again")
+
+// listen runs source i until it ends or a better one works.
+func (s *Source) listen(ctx context.Context, i int, sink backends.Sink) error {
+	if i == 0 {
+		return s.cfg.Sources[0].Watch(ctx, sink)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var tried sync.WaitGroup
+	defer tried.Wait()
+	defer cancel(nil)
+	tried.Go(func() {
+		for pause(ctx, s.cfg.Recheck) == nil {
+			for _, better := range s.cfg.Sources[:i] {
+				if works(ctx, better) {
+					cancel(errBetter)
+					return
+				}
+			}
+		}
+	})
+	err := s.cfg.Sources[i].Watch(ctx, sink)
+	if cause := context.Cause(ctx); errors.Is(cause, errBetter) {
+		return cause
+	}
+	return err
+}
+
+// trial is how long a source may take to show that it works.
+const trial = 10 * time.Second
+
+// works reports whether a source gets its link up.
+func works(ctx context.Context, s backends.Invalidator) bool {
+	ctx, cancel := context.WithTimeout(ctx, trial)
+	defer cancel()
+	p := &probe{up: cancel}
+	_ = s.Watch(ctx, p) // ends by p, by the refusal or by the time
+	return p.alive
+}
+
+// probe is a sink that only wants to know whether the link gets up.
+type probe struct {
+	mu    sync.Mutex
+	alive bool
+	up    func()
+}
+
+func (p *probe) Forget([]string) {}
+func (p *probe) Flush(string)    {}
+func (p *probe) Down(error)      {}
+func (p *probe) Alive() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alive = true
+	p.up()
+}
+
+// Publish tells others through every source, since they may not be able to listen to the one
+// that this process uses. An error of any is returned: somebody may not have been told.
+func (s *Source) Publish(ctx context.Context, keys []string) error {
+	return s.each(func(inv backends.Invalidator) error { return inv.Publish(ctx, keys) })
+}
+
+// PublishFlush is Publish for everything.
+func (s *Source) PublishFlush(ctx context.Context) error {
+	return s.each(func(inv backends.Invalidator) error { return inv.PublishFlush(ctx) })
+}
+
+func (s *Source) each(do func(backends.Invalidator) error) error {
+	errs := make([]error, len(s.cfg.Sources))
+	for i, inv := range s.cfg.Sources {
+		errs[i] = do(inv)
+	}
+	return errors.Join(errs...)
+}
+
+// Degraded says which source is in use and why no better one is; "" while the best one is.
+func (s *Source) Degraded() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == 0 {
+		return ""
+	}
+	var b strings.Builder
+	if s.current < len(s.cfg.Sources) {
+		fmt.Fprintf(&b, "using %s", name(s.cfg.Sources[s.current]))
+	} else {
+		b.WriteString("using none")
+	}
+	for i := range s.current {
+		fmt.Fprintf(&b, "; not %s: %v", name(s.cfg.Sources[i]), s.refused[i])
+	}
+	return b.String()
+}
+
+// String names the source in use.
+func (s *Source) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == len(s.cfg.Sources) {
+		return "none"
+	}
+	return name(s.cfg.Sources[s.current])
+}
+
+func name(inv backends.Invalidator) string {
+	if n, ok := inv.(fmt.Stringer); ok {
+		return n.String()
+	}
+	return fmt.Sprintf("%T", inv)
+}
+
+func (s *Source) use(i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = i
+}
+
+func (s *Source) refuse(i int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refused[i] = err
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

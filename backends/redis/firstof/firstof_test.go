@@ -1,0 +1,156 @@
+package firstof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a source that works, or refuses.
+type fake struct {
+	name      string
+	refuses   atomic.Bool
+	broken    error
+	published atomic.Int32
+}
+
+func (f *fake) String() string { return f.name }
+
+func (f *fake) Watch(ctx context.Context, sink backends.Sink) error {
+	if f.refuses.Load() {
+		return fmt.Errorf("%s: %w: NOPERM", f.name, backends.ErrUnsupported)
+	}
+	sink.Flush("connected")
+	sink.Alive()
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (f *fake) Publish(context.Context, []string) error {
+	f.published.Add(1)
+	return f.broken
+}
+
+func (f *fake) PublishFlush(ctx context.Context) error { return f.Publish(ctx, nil) }
+
+func three() (a, b, c *fake, s *Source) {
+	a, b, c = &fake{name: "a"}, &fake{name: "b"}, &fake{name: "c"}
+	s, err := New(Config{Sources: []backends.Invalidator{a, b, c}, Recheck: time.Minute})
+	if err != nil {
+		panic(err)
+	}
+	return a, b, c, s
+}
+
+func TestWatch_UsesTheFirstThatIsNotRefusedAndSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, _, s := three()
+		a.refuses.Store(true)
+		l := sinktest.Watch(t, s)
+		if st := l.State(); len(st.Downs) != 1 || !strings.Contains(st.Downs[0].Error(), "degraded: a: ") {
+			t.Errorf("downs %v", st.Downs)
+		}
+		if d := s.Degraded(); !strings.HasPrefix(d, "using b; not a: ") || !strings.Contains(d, "NOPERM") {
+			t.Errorf("degraded: %q", d)
+		}
+		if s.String() != "b" {
+			t.Error(s.String())
+		}
+	})
+}
+
+func TestWatch_GoesBackToTheBetterOneOnceItWorks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, _, s := three()
+		a.refuses.Store(true)
+		b.refuses.Store(true)
+		l := sinktest.Watch(t, s)
+		time.Sleep(3 * time.Minute) // of the fake clock
+		synctest.Wait()
+		if s.String() != "c" {
+			t.Fatalf("uses %s", s)
+		}
+		b.refuses.Store(false)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if s.String() != "b" || len(l.State().Flushes) != 2 {
+			t.Errorf("uses %s after %q", s, l.State().Flushes)
+		}
+		a.refuses.Store(false)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if s.Degraded() != "" {
+			t.Error(s.Degraded())
+		}
+	})
+}
+
+func TestWatch_NoneLeftIsDownAndTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c, s := three()
+		for _, f := range []*fake{a, b, c} {
+			f.refuses.Store(true)
+		}
+		l, _ := sinktest.Start(t, s)
+		synctest.Wait()
+		if l.State().Up || s.String() != "none" || !strings.HasPrefix(s.Degraded(), "using none; not a: ") {
+			t.Errorf("up %v, %s: %s", l.State().Up, s, s.Degraded())
+		}
+		c.refuses.Store(false)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if !l.State().Up {
+			t.Error("not tried again")
+		}
+	})
+}
+
+func TestWatch_AnythingElseIsReturned(t *testing.T) {
+	own := errors.New("runs already")
+	s, _ := New(Config{Sources: []backends.Invalidator{failing{own}}})
+	if err := s.Watch(t.Context(), sinktest.New()); !errors.Is(err, own) {
+		t.Errorf("got %v", err)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Watch(context.Context, backends.Sink) error { return f.err }
+func (f failing) Publish(context.Context, []string) error    { return f.err }
+func (f failing) PublishFlush(context.Context) error         { return f.err }
+
+func TestPublish_TellsThroughEverySource(t *testing.T) {
+	a, b, c, s := three()
+	b.broken = errors.New("b is broken")
+	if err := s.Publish(t.Context(), []string{"k"}); !errors.Is(err, b.broken) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.PublishFlush(t.Context()); !errors.Is(err, b.broken) {
+		t.Errorf("got %v", err)
+	}
+	for _, f := range []*fake{a, b, c} {
+		if f.published.Load() != 2 {
+			t.Errorf("%s published %d", f, f.published.Load())
+		}
+	}
+}
+
+func TestNew_RefusesWhatCannotWork(t *testing.T) {
+	for _, cfg := range []Config{{}, {Sources: []backends.Invalidator{nil}}, {Sources: []backends.Invalidator{&fake{}}, Recheck: -1}} {
+		if _, err := New(cfg); err == nil {
+			t.Errorf("%+v was taken", cfg)
+		}
+	}
+}

@@ -1,0 +1,139 @@
+package link
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/hearthcache/hearth/backends"
+)
+
+// Board keeps book of the lines of one source and tells a sink what follows: the link is up
+// while every line is. Whatever is reported while one is not is dropped, since coming up again
+// flushes. Safe for concurrent use.
+type Board struct {
+	// Unflushed is for tests only: coming up does not flush.
+	Unflushed bool
+
+	sink      backends.Sink
+	deadAfter time.Duration
+
+	mu    sync.Mutex // held while the sink is told, so that it hears things in order
+	lines map[string]*state
+	up    bool
+}
+
+type state struct {
+	up    bool
+	heard time.Time
+}
+
+// NewBoard returns a board without lines, which is down.
+func NewBoard(sink backends.Sink, deadAfter time.Duration) *Board {
+	return &Board{sink: sink, deadAfter: deadAfter, lines: map[string]*state{}}
+}
+
+// Add enters a line, which is down.
+func (b *Board) Add(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lines[line] = &state{}
+	if b.up {
+		b.up = false
+		b.sink.Down(fmt.Errorf("connecting to %s", line))
+	}
+}
+
+// Remove forgets a line.
+func (b *Board) Remove(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.lines, line)
+	b.rise("a node has gone")
+}
+
+// Up notes that a line works from here on.
+func (b *Board) Up(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.lines[line]; s != nil {
+		s.up, s.heard = true, time.Now()
+		b.rise("connected")
+	}
+}
+
+// rise flushes and reports the link up if no line is down any more.
+func (b *Board) rise(reason string) {
+	if b.up || len(b.lines) == 0 {
+		return
+	}
+	for _, s := range b.lines {
+		if !s.up {
+			return
+		}
+	}
+	b.up = true
+	if !b.Unflushed {
+		b.sink.Flush(reason)
+	}
+	b.sink.Alive()
+}
+
+// Down notes that a line is gone.
+func (b *Board) Down(line string, reason error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if s := b.lines[line]; s != nil {
+		s.up = false
+	}
+	b.up = false
+	b.sink.Down(fmt.Errorf("%s: %w", line, reason))
+}
+
+// Heard notes a sign of life of a line. The sink hears of it as long as no line is silent.
+func (b *Board) Heard(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.lines[line]
+	if s == nil || !s.up {
+		return
+	}
+	now := time.Now()
+	s.heard = now
+	if !b.up {
+		return
+	}
+	for other := range maps.Values(b.lines) {
+		if now.Sub(other.heard) >= b.deadAfter {
+			return
+		}
+	}
+	b.sink.Alive()
+}
+
+// Forget passes keys on while the link is up.
+func (b *Board) Forget(keys []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.up && len(keys) > 0 {
+		b.sink.Forget(keys)
+	}
+}
+
+// Flush passes a flush on while the link is up.
+func (b *Board) Flush(reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.up {
+		b.sink.Flush(reason)
+	}
+}
+
+// Lines returns the names of the lines, sorted.
+func (b *Board) Lines() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Sorted(maps.Keys(b.lines))
+}

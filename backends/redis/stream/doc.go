@@ -1,0 +1,29 @@
+// Package stream keeps the L1s of several processes in line through a Redis stream: a bounded
+// log of what changed, which every process reads at its own pace.
+//
+//	source, err := stream.New(client, stream.Config{Namespace: "user"})
+//	cache, err := tier.New(tier.Config[User]{
+//		Namespace: "user",
+//		Local:     tier.Local[User]{Invalidator: source},
+//		Remotes:   []tier.Remote{{Name: "memcached", Store: store}},
+//	})
+//
+// Like package bus it carries what hearth changes and nothing else. Unlike it, a reader whose
+// connection broke for a moment (less than DeadAfter) reads on where it stopped and keeps its
+// L1. It flushes when the log no longer reaches back to where it stopped, when the log is gone,
+// ends before that place (a failover lost the end) or has entries that cannot be read.
+//
+// It costs a write to a log for each change, where the bus only passes a message on, and one
+// more small question per read. Take it where connections break often and L1s are large.
+//
+// # Rights
+//
+// For namespace "user":
+//
+//	ACL SETUSER stream on >secret resetchannels resetkeys ~user!log -@all
+//	    +xadd +xread +xrange +xrevrange +ping
+//
+// and +client|setinfo from Redis 7.2 on. On a Cluster +cluster|slots (or +cluster|shards)
+// besides. A refusal makes Watch return an error
+// that [errors.Is] backends.ErrUnsupported.
+package stream

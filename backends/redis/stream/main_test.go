@@ -1,0 +1,58 @@
+package stream
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
+	"go.uber.org/goleak"
+
+	"github.com/hearthcache/hearth/backends/redis"
+)
+
+func TestMain(m *testing.M) {
+	logging.Disable() // these tests kill servers on purpose
+	code := m.Run()
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func patient(o *goredis.Options) *goredis.Client {
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 10*time.Second, 10*time.Second, 10*time.Second, 10*time.Second
+	return goredis.NewClient(o)
+}
+
+// connect returns a client that is patient with a busy machine.
+func connect(t testing.TB, addr string) *goredis.Client {
+	t.Helper()
+	c := patient(redis.Options(addr))
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// calm are settings for tests in which nothing may be given up.
+func calm(ns string) Config {
+	return Config{Namespace: ns, Ping: 50 * time.Millisecond, DeadAfter: 30 * time.Second, Timeout: 10 * time.Second}
+}
+
+func source(t testing.TB, c goredis.UniversalClient, cfg Config) *Source {
+	t.Helper()
+	s, err := New(c, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func publish(t testing.TB, s *Source, keys ...string) {
+	t.Helper()
+	if err := s.Publish(t.Context(), keys); err != nil {
+		t.Fatal(err)
+	}
+}

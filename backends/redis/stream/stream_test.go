@@ -1,0 +1,269 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/backendtest"
+	"github.com/hearthcache/hearth/backends/memory"
+	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/internal/link"
+	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
+	"github.com/hearthcache/hearth/internal/faultproxy"
+	"github.com/hearthcache/hearth/internal/faultproxy/faultproxytest"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
+)
+
+func TestStream_OtherProcessesAreTold(t *testing.T) {
+	srv := serverstest.Redis(t)
+	c := connect(t, srv.Addr())
+	a, b := source(t, c, calm("ns")), source(t, c, calm("ns"))
+	stranger := source(t, c, Config{Namespace: "other", Key: "ns!log"})
+	la, lb := sinktest.Watch(t, a), sinktest.Watch(t, b)
+	la.Put("ns:1")
+	lb.Put("ns:1", "ns:2", "ns:3")
+	publish(t, a, "ns:1", "ns:2")
+	lb.Gone(t, "ns:1", "ns:2")
+	publish(t, stranger, "ns:3")
+	publish(t, b, "ns:x")
+	publish(t, a, "ns:1")
+	if !lb.Has("ns:3") || !la.Has("ns:1") {
+		t.Error("another namespace's or its own message made one forget")
+	}
+	lb.Flushed(t, func() {
+		if err := a.PublishFlush(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStream_AShortOutageIsReplayedWithoutAFlush(t *testing.T) {
+	srv := serverstest.Redis(t)
+	p := faultproxytest.New(t, srv.Addr())
+	a := source(t, connect(t, srv.Addr()), calm("ns"))
+	l := sinktest.Watch(t, source(t, connect(t, p.Addr()), calm("ns")))
+	for i := range 10 {
+		l.Put("ns:k", "ns:kept")
+		p.Set(faultproxy.Fault{Refuse: true})
+		p.ResetAll()
+		publish(t, a, "ns:k")
+		for j := range 300 { // more than one read
+			if i == 0 {
+				publish(t, a, fmt.Sprintf("ns:other%d", j))
+			}
+		}
+		p.Clear()
+		l.Gone(t, "ns:k")
+		if !l.Has("ns:kept") {
+			t.Fatal("a key that nobody changed was forgotten")
+		}
+	}
+	if s := l.State(); len(s.Flushes) != 1 || len(s.Downs) > 1 {
+		t.Errorf("flushes %q, downs %v; want only the first", s.Flushes, s.Downs)
+	}
+}
+
+func TestStream_ALogThatHasMovedOnFlushes(t *testing.T) {
+	for _, blind := range []bool{false, true} { // sensitivity: without the look back, the change is lost
+		srv := serverstest.Redis(t)
+		p := faultproxytest.New(t, srv.Addr())
+		cfg := calm("ns")
+		admin := connect(t, srv.Addr())
+		a, b := source(t, admin, cfg), source(t, connect(t, p.Addr()), cfg)
+		b.blind = blind
+		l := sinktest.Watch(t, b)
+		publish(t, a, "ns:0")
+		l.Put("ns:k", "ns:last")
+		p.Set(faultproxy.Fault{Refuse: true})
+		p.ResetAll()
+		publish(t, a, "ns:k")
+		publish(t, a, "ns:last")
+		if err := admin.XTrimMaxLen(t.Context(), "ns!log", 1).Err(); err != nil {
+			t.Fatal(err)
+		}
+		p.Clear()
+		l.Gone(t, "ns:last")
+		if !blind {
+			l.Gone(t, "ns:k")
+		} else if !l.Has("ns:k") {
+			t.Error("the loss was noticed without the look back: the test proves nothing")
+		}
+	}
+}
+
+func TestStream_ALogThatIsGoneFlushes(t *testing.T) {
+	srv := serverstest.Redis(t)
+	c := connect(t, srv.Addr())
+	a, l := source(t, c, calm("ns")), sinktest.Watch(t, source(t, c, calm("ns")))
+	for _, lose := range []func() error{
+		func() error { return c.Del(t.Context(), "ns!log").Err() },
+		func() error { return c.FlushAll(t.Context()).Err() },
+		srv.Restart,
+	} {
+		l.Put("ns:k")
+		l.Flushed(t, func() {
+			if err := lose(); err != nil {
+				t.Fatal(err)
+			}
+		})
+		l.Await(t, "the link is up", func(s sinktest.State) bool { return s.Up })
+		l.Put("ns:k")
+		publish(t, a, "ns:k")
+		l.Gone(t, "ns:k")
+	}
+}
+
+// A failover may lose the end of the log: what is written then has smaller numbers than what was
+// read, and a reader that waits for larger ones would hear nothing for ever.
+func TestStream_ALogThatEndsEarlierFlushes(t *testing.T) {
+	srv := serverstest.Redis(t)
+	c := connect(t, srv.Addr())
+	a, l := source(t, c, calm("ns")), sinktest.Watch(t, source(t, c, calm("ns")))
+	publish(t, a, "ns:0")
+	l.Flushed(t, func() {
+		_, err := c.TxPipelined(t.Context(), func(p goredis.Pipeliner) error {
+			p.Del(t.Context(), "ns!log")
+			p.XAdd(t.Context(), &goredis.XAddArgs{Stream: "ns!log", ID: "1-1", Values: []string{"n", "x"}})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestStream_WhatCannotBeReadFlushes(t *testing.T) {
+	srv := serverstest.Redis(t)
+	c := connect(t, srv.Addr())
+	l := sinktest.Watch(t, source(t, c, calm("ns")))
+	for _, values := range [][]string{{"n", "user:1"}, {"other", "x"}} {
+		l.Flushed(t, func() {
+			c.XAdd(t.Context(), &goredis.XAddArgs{Stream: "ns!log", Values: values})
+		})
+	}
+}
+
+func TestStream_ABlackHoleIsNoticedAndRecoveredFrom(t *testing.T) {
+	srv := serverstest.Redis(t)
+	p := faultproxytest.New(t, srv.Addr())
+	cfg := Config{Namespace: "ns", Ping: 50 * time.Millisecond, DeadAfter: 500 * time.Millisecond, Timeout: 10 * time.Second}
+	a := source(t, connect(t, srv.Addr()), cfg)
+	l := sinktest.Watch(t, source(t, connect(t, p.Addr()), cfg))
+	l.Put("ns:k")
+	p.Set(faultproxy.Fault{Down: faultproxy.Flow{Stall: true}})
+	l.Await(t, "the link is down", func(s sinktest.State) bool { return !s.Up })
+	s := l.State()
+	if !errors.Is(s.Downs[len(s.Downs)-1], link.ErrSilent) {
+		t.Errorf("down because of %v", s.Downs)
+	}
+	if d := time.Since(s.Alive); d > cfg.DeadAfter+cfg.Ping+500*time.Millisecond {
+		t.Errorf("down %v after the last sign of life", d)
+	}
+	publish(t, a, "ns:k")
+	p.Clear()
+	l.Await(t, "the link is up", func(s sinktest.State) bool { return s.Up })
+	l.Gone(t, "ns:k")
+}
+
+func TestStream_IsBounded(t *testing.T) {
+	srv := serverstest.Redis(t)
+	c := connect(t, srv.Addr())
+	cfg := calm("ns")
+	cfg.MaxEntries = 100
+	a := source(t, c, cfg)
+	for i := range 500 {
+		publish(t, a, fmt.Sprint("ns:", i))
+	}
+	if n := c.XLen(t.Context(), "ns!log").Val(); n > 300 { // whole nodes of 100 entries are trimmed
+		t.Errorf("%d entries", n)
+	}
+}
+
+func TestStream_Cluster(t *testing.T) {
+	nodes := serverstest.RedisCluster(t, 3)
+	serverstest.Real(t, nodes)
+	o := redis.ClusterOptions(nodes.Addrs()...)
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 10*time.Second, 10*time.Second, 10*time.Second
+	c := goredis.NewClusterClient(o)
+	t.Cleanup(func() { _ = c.Close() })
+	a, l := source(t, c, calm("ns")), sinktest.Watch(t, source(t, c, calm("ns")))
+	l.Put("ns:k")
+	publish(t, a, "ns:k")
+	l.Gone(t, "ns:k")
+}
+
+func TestStream_NeedsNoMoreThanTheRightsInTheManual(t *testing.T) {
+	srv := serverstest.Redis(t)
+	serverstest.Real(t, srv)
+	admin := connect(t, srv.Addr())
+	user := func(name string, rights ...any) *goredis.Client {
+		args := append([]any{"ACL", "SETUSER", name, "on", ">secret", "resetkeys", "resetchannels", "-@all"}, rights...)
+		if err := admin.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+		o := redis.Options(srv.Addr())
+		o.Username, o.Password = name, "secret"
+		c := patient(o)
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	s := source(t, user("stream", "~user!log", "+xadd", "+xread", "+xrange", "+xrevrange", "+ping"), calm("user"))
+	l := sinktest.Watch(t, s)
+	l.Put("user:1")
+	publish(t, source(t, admin, calm("user")), "user:1")
+	l.Gone(t, "user:1")
+	publish(t, s, "user:1")
+
+	_, ended := sinktest.Start(t, source(t, user("deaf", "~user!log", "+xadd", "+ping"), calm("user")))
+	select {
+	case err := <-ended:
+		if !errors.Is(err, backends.ErrUnsupported) || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("got %v, want a refusal with its reason", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Watch goes on")
+	}
+}
+
+// both is a store that is also told of changes.
+type both struct {
+	backends.Store
+	*Source
+}
+
+func TestSource_Conforms(t *testing.T) {
+	c := connect(t, serverstest.Redis(t).Addr())
+	store := memory.New(memory.Config{})
+	h := backendtest.Harness{Store: both{store, source(t, c, calm("t"))}, Peer: both{store, source(t, c, calm("t"))}}
+	n := 0
+	for _, c := range backendtest.Cases() {
+		if strings.HasPrefix(c.Name, "invalidate/") && c.Applies(h) {
+			n++
+			t.Run(c.Name, func(t *testing.T) { c.Run(t, h) })
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d cases ran", n)
+	}
+}
+
+func TestNew_RefusesWhatCannotWork(t *testing.T) {
+	c := connect(t, "127.0.0.1:1")
+	for name, f := range map[string]func() (*Source, error){
+		"no client":          func() (*Source, error) { return New(nil, calm("x")) },
+		"no name":            func() (*Source, error) { return New(c, Config{}) },
+		"one ping to die":    func() (*Source, error) { return New(c, Config{Namespace: "x", Ping: 2, DeadAfter: 1}) },
+		"a negative timeout": func() (*Source, error) { return New(c, Config{Namespace: "x", Timeout: -1}) },
+		"negative entries":   func() (*Source, error) { return New(c, Config{Namespace: "x", MaxEntries: -1}) },
+	} {
+		if s, err := f(); err == nil || s != nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
+}

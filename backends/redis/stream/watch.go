@@ -1,0 +1,202 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/redis/internal/link"
+	"github.com/hearthcache/hearth/backends/redis/internal/note"
+)
+
+// Watch implements [backends.Invalidator]. Besides ctx's error it returns one that [errors.Is]
+// [backends.ErrUnsupported] when the server refuses a command.
+func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
+	if s.watching.Swap(true) {
+		return errors.New("stream: Watch runs already")
+	}
+	defer s.watching.Store(false)
+	w := &watch{Source: s, board: link.NewBoard(sink, s.timing.DeadAfter), heard: time.Now()}
+	w.board.Add(theLine)
+	err := link.Retry(ctx, w.follow, func(err error) {
+		if c, ok := w.client.(*goredis.ClusterClient); ok {
+			c.ReloadState(ctx)
+		}
+		// Until then the log may be reached again in time, and nothing is lost.
+		if link.Refused(err) || !w.up || time.Since(w.heard) >= w.timing.DeadAfter {
+			w.up = false
+			w.board.Down(theLine, err)
+		}
+	})
+	if link.Refused(err) {
+		return fmt.Errorf("stream: %w", err)
+	}
+	return err
+}
+
+// theLine is the only line on the board.
+const theLine = "stream"
+
+// watch is one run of Watch, in one goroutine.
+type watch struct {
+	*Source
+	board *link.Board
+	up    bool      // the sink knows that the link is up
+	heard time.Time // when the log was reached last
+	last  id        // the last entry that was read; zero before the first
+}
+
+// batch is how many entries are read at once.
+const batch = 256
+
+// follow reads the log over one connection for as long as it lasts.
+func (w *watch) follow(ctx context.Context) (worked bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ask, done := context.WithTimeout(ctx, w.timing.DeadAfter)
+	node, err := link.NodeOf(ask, w.client, w.cfg.Key)
+	done()
+	if err != nil {
+		return false, err
+	}
+	c := goredis.NewClient(link.Dedicated(ctx, node, w.timing))
+	defer c.Close()
+	for {
+		if err := w.turn(ctx, c); err != nil {
+			return worked, link.Refusal(err)
+		}
+		worked = true
+	}
+}
+
+// turn reads once. What was read is forgotten before anything is doubted, and the link counts as
+// up only when the place in the log is sure.
+func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
+	left := w.timing.DeadAfter
+	if w.up {
+		left = max(left-time.Since(w.heard), w.timing.DeadAfter/10)
+	}
+	ctx, cancel := context.WithTimeout(ctx, left)
+	defer cancel()
+	if w.last == (id{}) {
+		if err := w.begin(ctx, c); err != nil {
+			return because(err)
+		}
+	}
+	was, wait := w.last, min(w.timing.Ping, left/2)
+	if !w.up {
+		wait = time.Millisecond // there is nothing to wait for yet; zero would mean for ever
+	}
+	if err := w.read(ctx, c, wait); err != nil {
+		return because(err)
+	}
+	sure, err := w.reachesBack(ctx, c, was)
+	if err != nil {
+		return because(err)
+	}
+	w.heard = time.Now()
+	switch {
+	case !sure:
+		w.last = id{} // begin anew; flushed by it
+	case !w.up:
+		w.up = true
+		w.board.Up(theLine)
+	default:
+		w.board.Heard(theLine)
+	}
+	return nil
+}
+
+// begin takes a place at the end of the log: an entry of our own, that says nothing. What came
+// before it is unknown.
+func (w *watch) begin(ctx context.Context, c *goredis.Client) error {
+	hello := string(note.Append(nil, note.Note{Kind: note.Tail, Origin: w.sender.Origin, Seq: 1, Namespace: w.cfg.Namespace}))
+	s, err := c.XAdd(ctx, w.entry(hello)).Result()
+	if err != nil {
+		return err
+	}
+	if w.last, err = parseID(s); err != nil {
+		return err
+	}
+	w.board.Flush("the log was joined at its end")
+	return nil
+}
+
+// read takes what has come since the last entry, and waits for it.
+func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration) error {
+	streams, err := c.XRead(ctx, &goredis.XReadArgs{
+		Streams: []string{w.cfg.Key, w.last.String()}, Count: batch, Block: wait,
+	}).Result()
+	if errors.Is(err, goredis.Nil) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, st := range streams {
+		for _, e := range st.Messages {
+			if w.last, err = parseID(e.ID); err != nil {
+				return err
+			}
+			w.hear(e.Values)
+		}
+	}
+	return nil
+}
+
+// hear takes one entry. One that cannot be read may have said anything.
+func (w *watch) hear(values map[string]any) {
+	text, _ := values[field].(string)
+	n, err := note.Parse(text)
+	switch {
+	case err != nil:
+		w.board.Flush(err.Error())
+	case n.Origin == w.sender.Origin, n.Namespace != w.cfg.Namespace:
+	case n.Kind == note.All:
+		w.board.Flush("another process asked for it")
+	case n.Kind == note.Keys:
+		w.board.Forget(n.Keys)
+	}
+}
+
+// reachesBack reports whether nothing was missed between was, where the last read began, and what
+// it brought: the log still has an entry that is not newer than was, so none after it has been
+// trimmed, and it does not end before what was read, so it is the same log.
+func (w *watch) reachesBack(ctx context.Context, c *goredis.Client, was id) (bool, error) {
+	if w.blind {
+		return true, nil
+	}
+	var oldest, newest *goredis.XMessageSliceCmd
+	_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
+		oldest = p.XRangeN(ctx, w.cfg.Key, "-", "+", 1)
+		newest = p.XRevRangeN(ctx, w.cfg.Key, "+", "-", 1)
+		return nil
+	})
+	if err != nil {
+		return false, err
+	}
+	first, last := oldest.Val(), newest.Val()
+	if len(first) == 0 || len(last) == 0 {
+		return false, nil
+	}
+	from, err := parseID(first[0].ID)
+	if err != nil {
+		return false, err
+	}
+	to, err := parseID(last[0].ID)
+	return from.compare(was) <= 0 && to.compare(w.last) >= 0, err
+}
+
+// because names silence as the reason where it was.
+func because(err error) error {
+	var timeout net.Error
+	if errors.As(err, &timeout) && timeout.Timeout() {
+		return fmt.Errorf("%w (%w)", link.ErrSilent, err)
+	}
+	return err
+}

@@ -1,0 +1,55 @@
+// Package tracking keeps L1 in line with a Redis server by the server's own word: the server
+// tells which keys changed, whoever changed them and with whatever client.
+//
+//	client := goredis.NewClient(redis.Options("cache.internal:6379"))
+//	source, err := tracking.New(client, tracking.Config{Namespace: "user"})
+//	cache, err := tier.New(tier.Config[User]{
+//		Namespace: "user",
+//		Local:     tier.Local[User]{Invalidator: source},
+//		Remotes:   []tier.Remote{{Name: "redis", Store: store}},
+//	})
+//
+// # How it works
+//
+// One connection to each master, of its own, speaks RESP3 and asks for
+// CLIENT TRACKING ON BCAST PREFIX ns:. From then on the server pushes the name of every key with
+// that prefix when it is written, deleted, renamed, given another lifetime, expires or is
+// evicted, and "everything" on FLUSHDB and FLUSHALL. On one server a change is heard of some 60
+// microseconds after it was made. Nothing is published by hearth: Publish does nothing.
+//
+// The source pings each connection and gives it up when nothing was heard for DeadAfter. While a
+// connection is missing the link is down, and whatever is set in tier.Local.WhenDown happens;
+// when all are back, L1 starts empty. An invalidation that cannot be read, a reply out of step or
+// a change of a cluster's topology do the same.
+//
+// # What it does not see
+//
+//   - SWAPDB: the server says nothing. Call PublishFlush afterwards.
+//   - Keys outside the prefix; DEL of a key that is not there (nothing changed).
+//   - The database number: a write to the same key in another database is a needless
+//     invalidation.
+//   - On a master that has just joined a cluster, changes within the first Refresh (1 s) after it
+//     was given slots.
+//
+// # Echo
+//
+// Own writes come back as well: the server mutes them only for the connection that made them,
+// which is never this one. hearth has changed L1 by then, so the echo costs one read from the
+// remote tier for each own write or fill of a key, and nothing is ever served wrongly. An echo
+// cannot be told from the news that somebody else wrote right after us (the server merges both
+// into one message), so it is not suppressed.
+//
+// # Rights
+//
+// A server or proxy that does not do this, or a user who may not ask for it, makes Watch return
+// an error that [errors.Is] backends.ErrUnsupported and names the command; package firstof then
+// goes on with another source. The least rights of the listener and of the cache's own client,
+// for namespace "user":
+//
+//	ACL SETUSER cache on >secret resetchannels resetkeys ~user:* ~{user:* ~user!* -@all
+//	    +get +set +del +mget +pttl +evalsha +eval +exists +getrange +pexpire +persist +incrby
+//	    +ping +client|tracking
+//
+// and +cluster|slots (or +cluster|shards) on a Cluster, +client|setinfo from Redis 7.2 on. ~{user:* is for the side keys of package
+// redis, ~user!* for Clear, tags and PublishFlush. No channel is needed.
+package tracking

@@ -1,0 +1,134 @@
+package redis
+
+import (
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/hearthcache/hearth/backends"
+)
+
+// Where a server refuses scripts, by an ACL or because it is a proxy, leases are filled and
+// released by transactions that watch the key: several round trips instead of one. Where those
+// are refused too no lease is taken, since nobody could fill or release it and readers would
+// wait for it in vain.
+
+// noFillFor is how long no lease is asked for after fills were refused.
+const noFillFor = 30 * time.Second
+
+// unscripted reports whether err says that the server runs no scripts for us, and remembers it.
+// A server that ran one is remembered as well.
+func (s *Store) unscripted(err error) bool {
+	if err == nil {
+		if s.noScripts.Load() {
+			s.noScripts.Store(false)
+			s.noFillAt.Store(0)
+		}
+		return false
+	}
+	if !isForbidden(err) || !strings.Contains(strings.ToLower(err.Error()), "eval") {
+		return false
+	}
+	s.noScripts.Store(true)
+	return true
+}
+
+// isForbidden reports whether the server does not take the command: from us, or from anybody.
+func isForbidden(err error) bool {
+	return err != nil && (goredis.HasErrorPrefix(err, "NOPERM") || strings.Contains(err.Error(), "unknown command"))
+}
+
+// fillable returns why no lease should be taken.
+func (s *Store) fillable(key string) error {
+	at := s.noFillAt.Load()
+	if at == 0 || time.Since(time.Unix(0, at)) > noFillFor {
+		return nil
+	}
+	return fmt.Errorf("%w: a lease on %q: the server refuses scripts and transactions", backends.ErrUnsupported, key)
+}
+
+// fillWatched is Fill without a script.
+func (l *lease) fillWatched(ctx context.Context, it backends.Item) error {
+	return lost(l.watched(ctx, func(tx *goredis.Tx) (func(goredis.Pipeliner), error) {
+		if l.at != l.key {
+			cur, err := tx.Get(ctx, l.key).Result()
+			gone := errors.Is(err, goredis.Nil)
+			switch {
+			case err != nil && !gone:
+				return nil, err
+			case l.refresh && (gone || !l.same(cur)), !l.refresh && !gone:
+				return func(p goredis.Pipeliner) { p.Del(ctx, l.at) }, backends.ErrLeaseLost
+			}
+		}
+		return func(p goredis.Pipeliner) {
+			p.Set(ctx, l.key, it.Value, round(it.TTL))
+			if l.at != l.key {
+				p.Del(ctx, l.at)
+			}
+		}, nil
+	}))
+}
+
+// releaseWatched is Release without a script.
+func (l *lease) releaseWatched(ctx context.Context) error {
+	err := l.watched(ctx, func(*goredis.Tx) (func(goredis.Pipeliner), error) {
+		return func(p goredis.Pipeliner) { p.Del(ctx, l.at) }, nil
+	})
+	if errors.Is(err, backends.ErrLeaseLost) {
+		return nil
+	}
+	return err
+}
+
+// watched carries out what plan says if the lease still stands, and nothing if it or the value
+// changes meanwhile. An error of plan comes back after its commands were carried out.
+func (l *lease) watched(ctx context.Context, plan func(tx *goredis.Tx) (func(goredis.Pipeliner), error)) error {
+	var verdict error
+	keys := []string{l.at}
+	if l.at != l.key {
+		keys = append(keys, l.key)
+	}
+	err := l.s.client.Watch(ctx, func(tx *goredis.Tx) error {
+		held, err := tx.Get(ctx, l.at).Result()
+		if errors.Is(err, goredis.Nil) || err == nil && held != string(l.token) {
+			return backends.ErrLeaseLost
+		}
+		if err != nil {
+			return err
+		}
+		do, err := plan(tx)
+		if do == nil {
+			return err
+		}
+		verdict = err
+		_, err = tx.TxPipelined(ctx, func(p goredis.Pipeliner) error { do(p); return nil })
+		return err
+	}, keys...)
+	switch {
+	case errors.Is(err, backends.ErrLeaseLost):
+		return err
+	case errors.Is(err, goredis.TxFailedErr):
+		return backends.ErrLeaseLost
+	case isForbidden(err):
+		l.s.noFillAt.Store(time.Now().UnixNano())
+	}
+	if err != nil {
+		return ambiguous(ctx, err)
+	}
+	return verdict
+}
+
+// same reports whether v is the version that a refresh replaces.
+func (l *lease) same(v string) bool {
+	if l.how == "sha1" {
+		sum := sha1.Sum([]byte(v))
+		return hex.EncodeToString(sum[:]) == l.want
+	}
+	return v == l.want
+}

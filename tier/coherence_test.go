@@ -1,0 +1,211 @@
+package tier
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearthcache/hearth/backends"
+)
+
+// fakeLink is an Invalidator that does what the test says.
+type fakeLink struct {
+	sink   chan backends.Sink
+	others []*fakeLink // who hears what is published
+	cur    backends.Sink
+}
+
+func newLink() *fakeLink { return &fakeLink{sink: make(chan backends.Sink, 1)} }
+
+func (f *fakeLink) Watch(ctx context.Context, sink backends.Sink) error {
+	f.sink <- sink
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func (f *fakeLink) up() backends.Sink {
+	if f.cur == nil {
+		f.cur = <-f.sink
+	}
+	f.cur.Alive()
+	return f.cur
+}
+
+func (f *fakeLink) Publish(_ context.Context, keys []string) error {
+	for _, o := range f.others {
+		o.cur.Forget(keys)
+	}
+	return nil
+}
+
+func (f *fakeLink) PublishFlush(context.Context) error { return nil }
+
+func linked(link *fakeLink, src *source, p *probe) Config[string] {
+	cfg := over(src, p)
+	cfg.Local.Invalidator = link
+	return cfg
+}
+
+func TestLink_NewsOfAChangeReachesL1(t *testing.T) {
+	p := newProbe()
+	la, lb := newLink(), newLink()
+	la.others = []*fakeLink{lb}
+	a, b := open(t, linked(la, nil, p)), open(t, linked(lb, nil, p))
+	la.up()
+	lb.up()
+	if err := a.Set(t.Context(), "k", "1"); err != nil {
+		t.Fatal(err)
+	}
+	v, err := b.Get(t.Context(), "k")
+	want(t, v, err, "1")
+	if err := a.Set(t.Context(), "k", "2"); err != nil {
+		t.Fatal(err)
+	}
+	v, err = b.Get(t.Context(), "k")
+	want(t, v, err, "2")
+	lb.cur.Forget([]string{"other:k"}) // another namespace is none of ours
+	reads := p.count("get")
+	v, err = b.Get(t.Context(), "k")
+	want(t, v, err, "2")
+	if p.count("get") != reads {
+		t.Error("a key of another namespace was forgotten here")
+	}
+}
+
+func TestLink_WhileItIsDownL1IsPassedBy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, link := newProbe(), newLink()
+		c := open(t, linked(link, newSource("k", "v"), p))
+		reads := func() int {
+			before := p.count("get")
+			v, err := c.Get(t.Context(), "k")
+			want(t, v, err, "v")
+			return p.count("get") - before
+		}
+		reads()
+		if reads() != 1 {
+			t.Error("L1 was used before the link was up")
+		}
+		sink := link.up()
+		reads()
+		if reads() != 0 {
+			t.Error("L1 was not used with the link up")
+		}
+		sink.Down(errors.New("reset"))
+		if first, second := reads(), reads(); first != 1 || second != 1 {
+			t.Error("L1 was used while the link was down")
+		}
+		if h := c.Health(); h.Link != "down" || h.LinkErr == nil {
+			t.Errorf("health %+v", h)
+		}
+		sink.Alive()
+		reads()
+		if reads() != 0 {
+			t.Error("L1 was not used after the link came back")
+		}
+		time.Sleep(10 * time.Second) // silence beyond DeadAfter
+		if first, second := reads(), reads(); first != 1 || second != 1 {
+			t.Error("L1 was used while the link was silent")
+		}
+	})
+}
+
+func TestLink_PolicyDecidesWhatL1DoesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for policy, wantReads := range map[WhenDown]int{Bypass: 2, ShortTTL: 1, Serve: 0} {
+			p, link := newProbe(), newLink()
+			cfg := linked(link, newSource("k", "v"), p)
+			cfg.Local.WhenDown = policy
+			c := open(t, cfg)
+			sink := link.up()
+			c.Get(t.Context(), "k")
+			sink.Down(errors.New("reset"))
+			before := p.count("get")
+			c.Get(t.Context(), "k")
+			c.Get(t.Context(), "k")
+			if n := p.count("get") - before; n != wantReads {
+				t.Errorf("policy %d: %d remote reads, want %d", policy, n, wantReads)
+			}
+			time.Sleep(1100 * time.Millisecond)
+			before = p.count("get")
+			c.Get(t.Context(), "k")
+			if n := p.count("get") - before; (n == 0) != (policy == Serve) {
+				t.Errorf("policy %d: %d remote reads after a second", policy, n)
+			}
+		}
+	})
+}
+
+func TestLink_FlushForgetsEverything(t *testing.T) {
+	p, link := newProbe(), newLink()
+	c := open(t, linked(link, newSource("k", "v"), p))
+	sink := link.up()
+	c.Get(t.Context(), "k")
+	before := p.count("get")
+	sink.Flush("gap")
+	c.Get(t.Context(), "k")
+	if p.count("get") != before+1 {
+		t.Error("L1 answered after a flush")
+	}
+	if c.Stats().L1.Flushes == 0 {
+		t.Error("flush not counted")
+	}
+}
+
+func TestLink_L1FallsSilentBeforeTheWatchdogLooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, link := newProbe(), newLink()
+		cfg := linked(link, newSource("k", "v"), p)
+		cfg.Local.TTL = time.Hour
+		c := open(t, cfg)
+		link.up()
+		c.Get(t.Context(), "k")
+		time.Sleep(defaultDeadAfter + 2*time.Millisecond) // the watchdog looks every quarter of DeadAfter
+		synctest.Wait()
+		before := p.count("get")
+		v, err := c.Get(t.Context(), "k")
+		want(t, v, err, "v")
+		if h := c.Health(); p.count("get") == before || h.Link != "up" {
+			t.Errorf("answered from L1, link %s", h.Link)
+		}
+		flushes := c.Stats().L1.Flushes
+		link.cur.Alive()
+		if c.Stats().L1.Flushes != flushes+1 {
+			t.Error("what changed during the silence is unknown: L1 should start empty")
+		}
+	})
+}
+
+// lame is a source that works with less than it was asked for, and gives up now and then.
+type lame struct {
+	*fakeLink
+	watched atomic.Int32
+}
+
+func (l *lame) Watch(context.Context, backends.Sink) error {
+	l.watched.Add(1)
+	return errors.New("no permission")
+}
+
+func (l *lame) Degraded() string { return "tracking is not allowed: messages instead" }
+
+func TestLink_SourceThatGivesUpIsTriedAgainEverMoreSeldomAndHealthSaysWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &lame{fakeLink: newLink()}
+		cfg := over(nil, newProbe())
+		cfg.Local.Invalidator = l
+		c := open(t, cfg)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if n := l.watched.Load(); n < 8 || n > 20 {
+			t.Errorf("started %d times in a minute", n)
+		}
+		h := c.Health()
+		if h.Link != "down" || h.LinkErr == nil || h.LinkErr.Error() != "no permission" || h.LinkNote != l.Degraded() {
+			t.Errorf("health %+v", h)
+		}
+	})
+}

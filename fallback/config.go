@@ -1,0 +1,346 @@
+package fallback
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/internal/fence"
+	"github.com/hearthcache/hearth/internal/flight"
+	"github.com/hearthcache/hearth/internal/guard"
+)
+
+// Defaults of [Config] and [Member].
+const (
+	DefaultTimeout    = 100 * time.Millisecond // two members must fit into the 250 ms of a tier's call
+	DefaultHold       = time.Minute
+	DefaultCopyHold   = 2 * time.Second // a copy is a read and a write; what takes longer is lost
+	DefaultUnknownTTL = time.Minute
+	DefaultMaxCopies  = 32
+	DefaultMaxOwed    = 10_000
+	DefaultLongestTTL = 24 * time.Hour
+)
+
+// Member is one store of the migration.
+type Member struct {
+	// Store is the store; it is guarded here, so it needs no breaker of its own.
+	Store backends.Store
+	// Name is for errors and progress; "" = "new", "old", "old 2", ...
+	Name string
+	// Timeout bounds each call to it. 0 = DefaultTimeout, negative = only the caller's context
+	// does.
+	Timeout time.Duration
+	// MaxConcurrent is how many calls to it may run at once, those given up on included: the
+	// budget that an unwell server can use up. 0 = 256, negative = no limit.
+	MaxConcurrent int
+	// OpenFor is how long it is left alone after it stopped answering, before it is tried again;
+	// it doubles with each vain try up to MaxOpenFor. 0 = 500 ms, and 30 s.
+	OpenFor, MaxOpenFor time.Duration
+}
+
+// Config configures a [Store]. New and one Old are needed; every zero value is a default.
+type Config struct {
+	// New is where the migration goes.
+	New Member
+	// Old is where it comes from, nearest first: what Old[0] lacks is read from Old[1], and so
+	// on, as if each were the new store of the next in [PhaseNew].
+	Old []Member
+	// Phase to begin with.
+	Phase Phase
+
+	// Both lets writes and fills of keys that new answers for reach old too, so that going back
+	// is as warm as going forth, at the price of one more write. Otherwise old is only told to
+	// forget.
+	Both bool
+
+	// OldKey is the name under which old has key, nil = the same. FromOldKey is its inverse (ok
+	// is false for keys of old that are none of ours); without it a Store with an OldKey cannot
+	// Scan nor listen to invalidations.
+	OldKey     func(key string) string
+	FromOldKey func(oldKey string) (key string, ok bool)
+
+	// Legacy turns a value of old that hearth did not write into what readers of this Store
+	// expect, e.g. a frame; it is copied to new in that form. An error makes the value a miss.
+	// nil = such values are left as they are.
+	Legacy func(key string, it backends.Item) (backends.Item, error)
+
+	// UnknownTTL is the lifetime of a copy when nobody can tell how long the original still
+	// lives. 0 = DefaultUnknownTTL. A value without expiry stays without expiry where old says
+	// so.
+	UnknownTTL time.Duration
+	// CopyHold is how long the lease of one copy lasts. 0 = DefaultCopyHold.
+	CopyHold time.Duration
+	// MaxCopies is how many copies may run at once; a read beyond that is answered, not copied.
+	// 0 = DefaultMaxCopies, negative = no copies at all.
+	MaxCopies int
+	// CopiesPerSecond limits the copies of this process; 0 = no limit.
+	CopiesPerSecond int
+
+	// Hold is how long new keeps a deleted key closed when old could not be told of the delete;
+	// it is renewed until old was told. 0 = DefaultHold.
+	Hold time.Duration
+	// MaxOwed is how many invalidations may wait for each member. Beyond that the member is not
+	// read until LongestTTL has passed. 0 = DefaultMaxOwed.
+	MaxOwed int
+	// LongestTTL is the longest lifetime in use: after it, nothing that was missed can still be
+	// there. 0 = DefaultLongestTTL.
+	LongestTTL time.Duration
+
+	// CompareEvery compares new with old at every so many-th read that new answered, in the
+	// background, for [Progress]. 0 = never.
+	CompareEvery int
+
+	// Observer, if set, is told what happens; it must be quick and safe for concurrent use.
+	Observer func(Event)
+}
+
+// Store is a [backends.Composite] of a new store and one or more old ones. It is safe for
+// concurrent use.
+type Store struct {
+	cfg      Config
+	new, old *member
+	caps     backends.Caps
+	nested   *Store // the chain of olds, if there are more than one
+
+	phase atomic.Uint32
+	fleet atomic.Uint32 // what is known about other processes
+
+	copying flight.Group[struct{}]
+	budget  chan struct{}
+	pace    pace
+	recent  recent
+	counts  counts
+	off     switches
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	mu     sync.Mutex // guards closed against work that is about to start
+	closed bool
+	work   sync.WaitGroup
+}
+
+var _ backends.Composite = (*Store)(nil)
+
+// switches take single rules out, in tests that must then see a stale value. A Store is made
+// with those rules that package fence has not removed.
+type switches struct {
+	order, lease, bars, tombstone bool
+}
+
+func removed() switches {
+	return switches{
+		order: fence.Removed(fence.MigrateOrder), lease: fence.Removed(fence.MigrateLease),
+		bars: fence.Removed(fence.MigrateBars), tombstone: fence.Removed(fence.MigrateTombstone),
+	}
+}
+
+// New returns a Store, or everything that is wrong with cfg.
+func New(cfg Config) (*Store, error) {
+	if err := cfg.complete(); err != nil {
+		return nil, err
+	}
+	s := &Store{cfg: cfg, budget: make(chan struct{}, max(cfg.MaxCopies, 0)), pace: pace{perSecond: cfg.CopiesPerSecond}, off: removed()}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	old := cfg.Old[0]
+	if len(cfg.Old) > 1 {
+		nested, err := New(cfg.chain())
+		if err != nil {
+			return nil, err
+		}
+		s.nested = nested
+		old = Member{Name: old.Name, Store: nested, Timeout: -1, MaxConcurrent: -1}
+	}
+	var err error
+	if s.new, err = newMember(cfg.New, 0, cfg); err != nil {
+		return nil, err
+	}
+	if s.old, err = newMember(old, 1, cfg); err != nil {
+		return nil, err
+	}
+	if s.caps, err = s.resolve(); err != nil {
+		return nil, err
+	}
+	s.copying.KeepGoing = true
+	s.phase.Store(uint32(cfg.Phase))
+	s.counts.entered(PhaseOld, cfg.Phase)
+	return s, nil
+}
+
+// chain is the configuration of the olds among themselves.
+func (c Config) chain() Config {
+	inner := c
+	inner.New, inner.Old, inner.Phase = c.Old[0], c.Old[1:], PhaseNew
+	inner.Both, inner.Legacy, inner.OldKey, inner.FromOldKey = false, nil, nil, nil
+	inner.CompareEvery, inner.Observer = 0, nil
+	return inner
+}
+
+func (c *Config) complete() error {
+	var errs []error
+	refuse := func(wrong bool, format string, args ...any) {
+		if wrong {
+			errs = append(errs, fmt.Errorf("fallback: "+format, args...))
+		}
+	}
+	refuse(len(c.Old) == 0, "Config.Old is empty; without an old store, use the new one itself")
+	refuse(!c.Phase.Valid(), "Config.Phase: %v is no phase", c.Phase)
+	c.New.Name = orName(c.New.Name, "new")
+	c.Old = append([]Member(nil), c.Old...)
+	for i := range c.Old {
+		name := "old"
+		if i > 0 {
+			name = fmt.Sprint("old ", i+1)
+		}
+		c.Old[i].Name = orName(c.Old[i].Name, name)
+	}
+	seen := map[string]bool{}
+	for _, m := range append([]Member{c.New}, c.Old...) {
+		refuse(isNil(m.Store), "member %q has no Store", m.Name)
+		refuse(seen[m.Name], "two members are called %q", m.Name)
+		seen[m.Name] = true
+	}
+	for _, m := range c.Old {
+		refuse(same(m.Store, c.New.Store), "member %q is the new store too", m.Name)
+	}
+	refuse(c.FromOldKey != nil && c.OldKey == nil, "Config.FromOldKey without OldKey")
+	for _, d := range []struct {
+		name string
+		v    *time.Duration
+		def  time.Duration
+	}{
+		{"UnknownTTL", &c.UnknownTTL, DefaultUnknownTTL}, {"CopyHold", &c.CopyHold, DefaultCopyHold},
+		{"Hold", &c.Hold, DefaultHold}, {"LongestTTL", &c.LongestTTL, DefaultLongestTTL},
+	} {
+		refuse(*d.v < 0, "Config.%s is negative", d.name)
+		if *d.v == 0 {
+			*d.v = d.def
+		}
+	}
+	refuse(c.MaxOwed < 0, "Config.MaxOwed is negative")
+	refuse(c.CopiesPerSecond < 0, "Config.CopiesPerSecond is negative")
+	refuse(c.CompareEvery < 0, "Config.CompareEvery is negative")
+	if c.MaxOwed == 0 {
+		c.MaxOwed = DefaultMaxOwed
+	}
+	if c.MaxCopies == 0 {
+		c.MaxCopies = DefaultMaxCopies
+	}
+	return errors.Join(errs...)
+}
+
+// isNil sees a nil interface and a nil pointer in one.
+func isNil(s backends.Store) bool {
+	v := reflect.ValueOf(s)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// same reports whether a and b are one store. A Store may be of a type that == panics on.
+func same(a, b backends.Store) bool {
+	return !isNil(a) && !isNil(b) && reflect.ValueOf(a).Comparable() && a == b
+}
+
+func orName(name, def string) string {
+	if name == "" {
+		return def
+	}
+	return name
+}
+
+// Phase returns the phase in force.
+func (s *Store) Phase() Phase { return Phase(s.phase.Load()) }
+
+// SetPhase puts p in force for calls that begin from now on, whatever the phase was. It is
+// meant for a single process and for tests; in a fleet, [Fleet] calls it when every process is
+// ready. An invalid phase is refused.
+func (s *Store) SetPhase(p Phase) error {
+	if !p.Valid() {
+		return fmt.Errorf("fallback: %v is no phase", p)
+	}
+	from := Phase(s.phase.Swap(uint32(p)))
+	if from != p {
+		s.counts.entered(from, p)
+		s.observe(Event{Kind: EventPhase, From: from, Phase: p})
+	}
+	return nil
+}
+
+// What a fleet record can say about the phases of all processes.
+const (
+	fleetUnknown uint32 = iota // nothing: there is no record
+	fleetMixed                 // both stores may be read
+	fleetOnOld                 // nobody reads new
+	fleetRetired               // nobody reads old
+)
+
+func (s *Store) view(key string) view { return s.viewIn(s.Phase(), key) }
+
+// viewIn decides who must be told of a change at once. In PhaseOld nobody next to us reads new, in
+// PhaseRetire nobody reads old; unless a fleet record says that some process is not that far. In
+// PhaseNew others read old where new lacks a key or does not answer them.
+func (s *Store) viewIn(p Phase, key string) view {
+	v := view{mode: p.mode(key)}
+	switch fleet := s.fleet.Load(); {
+	case p == PhaseOld:
+		v.lenient = true
+	case p == PhaseMirror:
+		v.lenient = fleet == fleetOnOld
+	case p == PhaseRetire:
+		v.lenient = fleet == fleetUnknown || fleet == fleetRetired
+	}
+	return v
+}
+
+// Caps implements [backends.Composite]. The record does not depend on the phase: a capability
+// is in it if whoever is the authority in any phase can honour it.
+func (s *Store) Caps() backends.Caps { return s.caps }
+
+// Close ends background work (copies, deliveries) and waits for it. The Store can be used
+// afterwards, without such work: what is owed to a member stays barred.
+func (s *Store) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	s.work.Wait()
+	s.new.guard.Close()
+	s.old.guard.Close()
+	if s.nested != nil {
+		s.nested.Close()
+	}
+}
+
+// spawn runs fn in the background, unless the Store is closed.
+func (s *Store) spawn(fn func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.work.Go(fn)
+	}
+	return !s.closed
+}
+
+func newMember(c Member, index int, cfg Config) (*member, error) {
+	m := &member{name: c.Name, store: c.Store, caps: backends.CapsOf(c.Store), index: index}
+	if index > 0 {
+		m.key, m.legacy = cfg.OldKey, cfg.Legacy
+	}
+	m.owed.limit = cfg.MaxOwed
+	timeout := c.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	var err error
+	m.guard, err = guard.New(guard.Config{
+		Name: c.Name, Timeout: timeout, MaxConcurrent: c.MaxConcurrent,
+		Breaker: guard.BreakerConfig{OpenFor: c.OpenFor, MaxOpenFor: c.MaxOpenFor},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fallback: member %q: %w", c.Name, err)
+	}
+	return m, nil
+}

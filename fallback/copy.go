@@ -1,0 +1,247 @@
+package fallback
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/codec"
+)
+
+// copyNow copies key from old to new on behalf of a read that has its answer already. Callers of
+// the same key share one copy. A copy that fails, or for which there is no budget, is none.
+func (s *Store) copyNow(ctx context.Context, key string) {
+	if !s.mayCopy() {
+		return
+	}
+	defer s.copied()
+	s.copyOnce(ctx, key)
+}
+
+// copyOnce shares a copy of key that is in progress, or makes it.
+func (s *Store) copyOnce(ctx context.Context, key string) {
+	c, leader := s.copying.Join(key)
+	if !leader {
+		_, _ = c.Wait(ctx)
+		return
+	}
+	defer c.Finish(struct{}{}, nil)
+	s.copy(ctx, key)
+}
+
+// copyLater is copyNow in the background, for keys that were not copied a moment ago.
+func (s *Store) copyLater(key string) {
+	if s.recent.has(key) || !s.mayCopy() {
+		return
+	}
+	if !s.spawn(func() {
+		defer s.copied()
+		ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CopyHold)
+		defer cancel()
+		s.recent.add(key)
+		s.copyOnce(ctx, key)
+	}) {
+		s.copied()
+	}
+}
+
+// mayCopy takes a place in the budget, if there is one.
+func (s *Store) mayCopy() bool {
+	if !s.pace.allow(time.Now()) {
+		s.counts.copyRefused.Add(1)
+		return false
+	}
+	select {
+	case s.budget <- struct{}{}:
+		return true
+	default:
+		s.counts.copyRefused.Add(1)
+		return false
+	}
+}
+
+func (s *Store) copied() { <-s.budget }
+
+// copy is the fenced copy: the lease on new first, then the value of old, then the fill. What
+// changes the key in between ends the lease.
+func (s *Store) copy(ctx context.Context, key string) {
+	if s.off.lease {
+		s.copyUnfenced(ctx, key)
+		return
+	}
+	l, _, err := s.new.acquire(ctx, key, s.cfg.CopyHold)
+	if err != nil || l == nil { // leased by somebody, closed, there already, or new is unwell
+		return
+	}
+	it, err := s.old.get(ctx, key, true)
+	if err != nil || s.barred(s.old, key) {
+		s.giveBack(ctx, key, l)
+		return
+	}
+	s.fillCopy(ctx, key, l, it)
+}
+
+// fillCopy stores old's item under the lease. It reports whether new has it now.
+func (s *Store) fillCopy(ctx context.Context, key string, l backends.Lease, it backends.Item) bool {
+	ttl, ok := s.remaining(it)
+	if !ok {
+		s.giveBack(ctx, key, l)
+		return false
+	}
+	err := s.new.fill(ctx, key, l, backends.Item{Value: it.Value, TTL: ttl, Flags: it.Flags})
+	if err != nil {
+		s.counts.copyFailed.Add(1)
+		s.observe(Event{Kind: EventCopyFailed, Member: s.new.name, Key: key, Err: err})
+		if backends.IsRefusal(err) {
+			s.giveBack(ctx, key, l)
+		}
+		return false
+	}
+	s.counts.copied.Add(1)
+	s.saw(ttl)
+	return true
+}
+
+// giveBack releases a lease although the caller may have left.
+func (s *Store) giveBack(ctx context.Context, key string, l backends.Lease) {
+	if ctx.Err() == nil {
+		_ = s.new.release(ctx, key, l)
+		return
+	}
+	s.spawn(func() { _ = s.new.release(s.ctx, key, l) })
+}
+
+// copyUnfenced is what other systems do: read old, add to new.
+func (s *Store) copyUnfenced(ctx context.Context, key string) {
+	it, err := s.old.get(ctx, key, true)
+	if err != nil {
+		return
+	}
+	if ttl, ok := s.remaining(it); ok {
+		_ = s.new.do(ctx, "add", key, func(ctx context.Context, k string) error {
+			return s.new.caps.CASer.Add(ctx, k, backends.Item{Value: it.Value, TTL: ttl, Flags: it.Flags})
+		})
+	}
+}
+
+// remaining returns how long a copy of it may live; ok is false if it must not be copied any
+// more. A lifetime that nobody knows is Config.UnknownTTL, never "no expiry".
+func (s *Store) remaining(it backends.Item) (ttl time.Duration, ok bool) {
+	ttl = it.TTL
+	if h, err := codec.ParseHeader(it.Value); err == nil && h.Expires != 0 {
+		left := time.Until(time.UnixMilli(h.Expires))
+		if left <= 0 {
+			return 0, false
+		}
+		if ttl <= 0 || left < ttl {
+			ttl = left
+		}
+	}
+	if ttl < 0 {
+		ttl = s.cfg.UnknownTTL
+	}
+	return ttl, true
+}
+
+// copyMany copies what a batch found in old only.
+func (s *Store) copyMany(ctx context.Context, keys []string) {
+	var wg sync.WaitGroup
+	places := make(chan struct{}, 8)
+	for _, key := range keys {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			s.copyNow(ctx, key)
+		})
+	}
+	wg.Wait()
+}
+
+// compare looks at both stores once in a while; it is new's item.
+func (s *Store) compare(key string, it backends.Item) {
+	every := int64(s.cfg.CompareEvery)
+	if every == 0 || s.counts.sampled.Add(1)%every != 0 || !s.mayCopy() {
+		return
+	}
+	if !s.spawn(func() {
+		defer s.copied()
+		ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CopyHold)
+		defer cancel()
+		old, err := s.old.get(ctx, key, true)
+		if err != nil || s.barred(s.old, key) {
+			return
+		}
+		now, err := s.new.get(ctx, key, true)
+		if err != nil || !bytes.Equal(now.Value, it.Value) {
+			return // it changed meanwhile: nothing to compare
+		}
+		s.counts.compared.Add(1)
+		if bytes.Equal(now.Value, old.Value) && (now.Flags == old.Flags || !s.caps.Flags) {
+			s.counts.equal.Add(1)
+		} else {
+			s.counts.different.Add(1)
+			s.observe(Event{Kind: EventDifferent, Key: key})
+		}
+		if now.TTL >= 0 && old.TTL >= 0 {
+			s.counts.drift(now.TTL - old.TTL)
+		}
+	}) {
+		s.copied()
+	}
+}
+
+// pace lets so many through per second, and a tenth of a second's worth at once.
+type pace struct {
+	perSecond int
+
+	mu   sync.Mutex
+	next time.Time // when the next one is due
+}
+
+func (p *pace) allow(now time.Time) bool {
+	if p.perSecond <= 0 {
+		return true
+	}
+	step := time.Second / time.Duration(p.perSecond)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if earliest := now.Add(-100 * time.Millisecond); p.next.Before(earliest) {
+		p.next = earliest
+	}
+	if p.next.After(now) {
+		return false
+	}
+	p.next = p.next.Add(step)
+	return true
+}
+
+// recent remembers keys that a background copy was begun for, so that a popular key does not
+// cost new a question at each read. It forgets by the minute, and when the key changes here.
+type recent struct {
+	slots [4096]atomic.Uint64
+}
+
+func (r *recent) slot(key string) (*atomic.Uint64, uint64) {
+	h := xxhash.Sum64String(key)
+	return &r.slots[h%uint64(len(r.slots))], h + uint64(time.Now().Unix()/60) | 1
+}
+
+func (r *recent) has(key string) bool {
+	slot, mark := r.slot(key)
+	return slot.Load() == mark
+}
+
+func (r *recent) add(key string) {
+	slot, mark := r.slot(key)
+	slot.Store(mark)
+}
+
+func (r *recent) forget(key string) {
+	slot, _ := r.slot(key)
+	slot.Store(0)
+}

@@ -1,0 +1,85 @@
+package fallback
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/backendtest"
+)
+
+func TestProgress_TellsHowLongOldIsStillNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, PhaseMirror, func(c *Config) { c.LongestTTL = 3 * time.Hour })
+		defer p.s.Close()
+		p.put(p.old, "k", "v") // lives for an hour
+		if d := p.s.Progress().OldNeededFor; d >= 0 {
+			t.Errorf("in mirror: %v, want unknown: old is written to", d)
+		}
+		time.Sleep(10 * time.Minute)
+		p.ok(p.s.SetPhase(PhaseNew))
+		if d := p.s.Progress().OldNeededFor; d != 3*time.Hour {
+			t.Errorf("nothing found in old yet: %v, want the longest lifetime", d)
+		}
+		p.gets("k", "v")
+		if d := p.s.Progress().OldNeededFor; d != 50*time.Minute {
+			t.Errorf("after a copy: %v, want what is left of the original", d)
+		}
+		time.Sleep(20 * time.Minute)
+		p.ok(p.s.SetPhase(PhaseRetire))
+		if st := p.s.Stats(); st.OldNeededFor != 30*time.Minute || time.Since(st.Since) != 0 {
+			t.Errorf("%v, since %v", st.OldNeededFor, st.Since)
+		}
+		time.Sleep(time.Hour)
+		if d := p.s.Progress().OldNeededFor; d != 0 {
+			t.Errorf("everything has expired: %v", d)
+		}
+	})
+}
+
+func TestReport_TellsTheObserverUntilItsContextEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var reports []Progress
+		p := newPair(t, PhaseNew, func(c *Config) {
+			c.Observer = func(e Event) {
+				if e.Kind == EventProgress {
+					reports = append(reports, *e.Progress)
+				}
+			}
+		})
+		defer p.s.Close()
+		p.put(p.old, "k", "v")
+		p.gets("k", "v")
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Second)
+		defer cancel()
+		if err := p.s.Report(ctx, time.Minute); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if len(reports) != 2 || reports[0].Copied != 1 || reports[1].HitsOld != 1 {
+			t.Errorf("%+v", reports)
+		}
+	})
+}
+
+func TestStats_NamesTheMemberThatDoesNotAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		delivered := false
+		p := newPair(t, PhaseNew, func(c *Config) {
+			c.Observer = func(e Event) { delivered = delivered || e.Kind == EventDelivered && e.Key == "k" && e.Member == "old" }
+		})
+		defer p.s.Close()
+		p.o.Inject(backendtest.Fault{Err: backends.ErrUnavailable, Times: -1})
+		p.owes(p.s.Delete(t.Context(), "k"))
+		if m := p.s.Stats().Members; m[0].Name != "new" || m[0].Owed != 0 || m[1].Owed != 1 || m[1].LastErr == nil {
+			t.Errorf("%+v", m)
+		}
+		p.o.Heal()
+		time.Sleep(time.Minute)
+		if m := p.s.Stats().Members[1]; m.Owed != 0 || m.Breaker != "closed" || !delivered {
+			t.Errorf("%+v, delivered: %v", m, delivered)
+		}
+	})
+}

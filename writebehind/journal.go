@@ -1,0 +1,103 @@
+package writebehind
+
+import (
+	"context"
+	"time"
+)
+
+// Kind says what a [Record] does to its key.
+type Kind byte
+
+// The kinds. Their values are part of the stored format.
+const (
+	Set    Kind = 1
+	Delete Kind = 2
+	Delta  Kind = 3
+)
+
+// Record is one accepted operation as a journal keeps it.
+type Record struct {
+	Seq      uint64 // the journal gives it; 0 in a record that is not stored yet
+	ID       ID
+	Key      string
+	Kind     Kind
+	Value    []byte // the codec's bytes of a Set, the payload of a Delta
+	Version  uint64
+	Deadline time.Time // zero = none
+	Enqueued time.Time
+	Attempts int
+	Dead     string    // why it is a dead letter; "" = it waits for delivery
+	Died     time.Time // since when; zero while it waits
+}
+
+// Ref names one stored record. The key says where it is, the sequence which one: a newer record
+// of the same key is never meant.
+type Ref struct {
+	Key   string
+	Seq   uint64
+	State bool // it was a Set or Delete that is settled: older dead letters of the key are void
+}
+
+// Tx is what one commit changes.
+type Tx struct {
+	// Put stores records. Where Seq is 0, Commit assigns one that is larger than every Seq it
+	// has given for that key, in the order of the slice. Otherwise the stored record with that
+	// Seq is replaced: by one with Dead set (it becomes a dead letter) or without (redrive; a
+	// journal may then assign a new Seq, larger still).
+	Put []Record
+	// Remove deletes exactly these records; one that is not there is fine.
+	Remove []Ref
+}
+
+// Journal makes accepted writes survive the process.
+//
+// Commit carries out all of tx or, when it returns an error, none of it; for a journal behind a
+// network the error may also wrap tier.ErrUnknown. What a nil return confirmed is on stable
+// storage. [ErrFull] says that there is no room for Put.
+//
+// Replay calls fn with every record, dead letters included, in the order of Seq per key, and
+// stops at fn's error. The record is fn's to keep.
+//
+// Commit and Replay are safe for concurrent use. Close releases what the journal holds; later
+// calls return tier.ErrClosed.
+type Journal interface {
+	Commit(ctx context.Context, tx *Tx) error
+	Replay(ctx context.Context, fn func(Record) error) error
+	Close() error
+}
+
+// Shared is a [Journal] that several processes append to, each of which may die. It decides
+// which process delivers what: one owner at a time for every key.
+type Shared interface {
+	Journal
+
+	// Consume hands to deliver what this process owns: first what a predecessor left unsettled,
+	// then what anybody appends, in the order of Seq per key, until ctx ends. deliver may block
+	// to hold back. It returns when ctx has ended and everything owned has been given up.
+	Consume(ctx context.Context, deliver func(Delivery)) error
+
+	// Fates tells what became of records, in the order of refs.
+	Fates(ctx context.Context, refs []Ref) ([]Fate, error)
+}
+
+// Delivery is one portion of records that this process owns.
+type Delivery struct {
+	Records []Record // Attempts counts the deliveries before this one
+	Owner   Owner
+}
+
+// Owner is the right to deliver some keys. It ends by itself when it is not renewed.
+type Owner interface {
+	// Context ends when the right is lost, or could have been.
+	Context() context.Context
+}
+
+// Fate is what became of a record of a [Shared] journal.
+type Fate byte
+
+// The fates.
+const (
+	Waiting Fate = iota // it is in the journal
+	Settled             // it was applied, or a newer one was in its place
+	Parked              // it is a dead letter
+)

@@ -1,0 +1,196 @@
+//go:build unix
+
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"text/tabwriter"
+	"time"
+
+	"github.com/hearthcache/hearth/internal/faultproxy"
+	"github.com/hearthcache/hearth/internal/servers"
+)
+
+// plan is how long things take.
+type plan struct {
+	Phase, Hole     time.Duration // measured, in each phase; and in the black hole
+	Ping, DeadAfter time.Duration
+	Deaf            bool
+}
+
+var (
+	full  = plan{Phase: 15 * time.Second, Hole: 8 * time.Second, Ping: time.Second, DeadAfter: 3 * time.Second}
+	quick = plan{Phase: 3 * time.Second, Hole: 3 * time.Second, Ping: 300 * time.Millisecond, DeadAfter: 900 * time.Millisecond}
+)
+
+func main() {
+	asJSON := flag.Bool("json", false, "print the figures as one line of JSON at the end")
+	short := flag.Bool("quick", false, "a short run, with a quicker watchdog")
+	unheard := flag.Bool("deaf", false, "let the processes ignore the news, to see that it shows")
+	child := flag.String("process", "", "used by the program itself")
+	flag.Parse()
+	if *child != "" {
+		exitOn(asProcess(*child))
+		return
+	}
+	p := full
+	if *short {
+		p = quick
+	}
+	p.Deaf = *unheard
+	all := newReport()
+	for _, kind := range []string{"redis", "cluster", "memcached"} {
+		exitOn(run(kind, p, all))
+	}
+	all.print(os.Stdout)
+	if *asJSON {
+		exitOn(json.NewEncoder(os.Stdout).Encode(all.figures()))
+	}
+	if len(all.broken()) > 0 {
+		os.Exit(1)
+	}
+}
+
+func exitOn(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "coherence:", err)
+		os.Exit(2)
+	}
+}
+
+// asProcess is this program as one of the four. The memory they share is its third file.
+func asProcess(text string) error {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
+	b, err := share(os.NewFile(3, "board"))
+	if err != nil {
+		return err
+	}
+	go func() { // whoever started us is gone: so are we
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(3)
+	}()
+	return work(o, b)
+}
+
+// worker is one of the processes, seen from outside.
+type worker struct {
+	cmd *exec.Cmd
+	in  io.Closer
+	out io.Reader
+}
+
+func start(o order, shared *os.File) (*worker, error) {
+	text, err := json.Marshal(o)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, "-process", string(text))
+	cmd.Stderr, cmd.ExtraFiles = os.Stderr, []*os.File{shared}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &worker{cmd, in, out}, cmd.Start()
+}
+
+// farm are the servers of one scenario, and the way to them that can be disturbed.
+type farm struct {
+	order   order
+	proxies []*faultproxy.Proxy
+	closers []io.Closer
+}
+
+func (f *farm) Close() error {
+	var errs []error
+	for _, c := range f.closers {
+		errs = append(errs, c.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func (f *farm) set(fault faultproxy.Fault) {
+	for _, p := range f.proxies {
+		p.Set(fault)
+	}
+}
+
+func (f *farm) reset() {
+	for _, p := range f.proxies {
+		p.ResetAll()
+	}
+}
+
+// build starts the servers of a scenario, with a proxy before every Redis.
+func build(kind string, p plan) (f *farm, err error) {
+	f = &farm{order: order{Kind: kind, Through: map[string]string{}, Control: map[string]string{}, Ping: p.Ping, DeadAfter: p.DeadAfter, Deaf: p.Deaf}}
+	real := servers.Options{MustBeReal: true}
+	if kind == "cluster" {
+		c, err := servers.StartRedisCluster(3, real)
+		if err != nil {
+			return f, err
+		}
+		f.closers, f.order.Redis = append(f.closers, c), c.Addrs()
+	} else {
+		s, err := servers.StartRedis(real)
+		if err != nil {
+			return f, err
+		}
+		f.closers, f.order.Redis = append(f.closers, s), []string{s.Addr()}
+	}
+	if kind == "memcached" {
+		s, err := servers.StartMemcached(real)
+		if err != nil {
+			return f, err
+		}
+		f.closers, f.order.Memcached = append(f.closers, s), s.Addr()
+	}
+	for _, addr := range f.order.Redis {
+		p, err := faultproxy.New(addr)
+		if err != nil {
+			return f, err
+		}
+		f.closers, f.proxies, f.order.Through[addr] = append(f.closers, p), append(f.proxies, p), p.Addr()
+		control, err := faultproxy.New(addr)
+		if err != nil {
+			return f, err
+		}
+		f.closers, f.order.Control[addr] = append(f.closers, control), control.Addr()
+	}
+	return f, nil
+}
+
+// print shows the figures as a table.
+func (r *report) print(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "scenario\treads\twrites\tfailed\tstale\t> 50 ms\tmean ms\tmax ms\tbound ms\tuncorrected: > 50 ms\tmax ms\t")
+	for _, name := range r.names {
+		t := r.tallies[name]
+		mean := 0.0
+		if t.Stale > 0 {
+			mean = ms(t.Sum) / float64(t.Stale)
+		}
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%.2f\t%.1f\t%.0f\t%d\t%.1f\t\n", name, t.Reads, t.Writes, t.WriteErrs,
+			t.Stale, t.Over, mean, ms(t.Max), ms(r.bounds[name]), t.OverRaw, ms(t.MaxRaw))
+	}
+	tw.Flush()
+	for _, b := range r.broken() {
+		fmt.Fprintln(w, "BROKEN:", b)
+	}
+}

@@ -1,0 +1,94 @@
+//go:build unix
+
+package main
+
+import (
+	"fmt"
+	"time"
+)
+
+// report is what all processes measured, by scenario.
+type report struct {
+	names   []string
+	tallies map[string]*tally
+	bounds  map[string]time.Duration // what staleness may be
+	notes   []string                 // what went wrong besides
+}
+
+func newReport() *report {
+	return &report{tallies: map[string]*tally{}, bounds: map[string]time.Duration{}}
+}
+
+// name enters a scenario.
+func (r *report) name(name string, bound time.Duration) {
+	r.names = append(r.names, name)
+	r.tallies[name], r.bounds[name] = &tally{}, bound
+}
+
+// add takes what one process measured.
+func (r *report) add(names map[int64]string, got map[int64]*tally) {
+	for phase, t := range got {
+		sum := r.tallies[names[phase]]
+		if sum == nil {
+			continue // between two scenarios
+		}
+		sum.Reads += t.Reads
+		sum.Stale += t.Stale
+		sum.Over += t.Over
+		sum.OverRaw += t.OverRaw
+		sum.Sum += t.Sum
+		sum.Max, sum.MaxRaw = max(sum.Max, t.Max), max(sum.MaxRaw, t.MaxRaw)
+		sum.Writes += t.Writes
+		sum.WriteErrs += t.WriteErrs
+		if t.LastErr != "" {
+			sum.LastErr = t.LastErr
+		}
+	}
+}
+
+// broken says which scenarios did not keep what hearth promises.
+func (r *report) broken() (out []string) {
+	out = append(out, r.notes...)
+	for _, name := range r.names {
+		t, bound := r.tallies[name], r.bounds[name]
+		if bound == tolerance && t.Over > 0 {
+			out = append(out, fmt.Sprintf("%s: %d reads stale by more than %v", name, t.Over, tolerance))
+		}
+		if bound > tolerance && t.Max > bound+tolerance {
+			out = append(out, fmt.Sprintf("%s: stale by %v, bound %v", name, t.Max, bound))
+		}
+		if t.Reads == 0 || t.Writes == 0 {
+			out = append(out, fmt.Sprintf("%s: %d reads and %d writes prove nothing (%s)", name, t.Reads, t.Writes, t.LastErr))
+		}
+	}
+	return out
+}
+
+// figures is the last line of -json.
+type figures struct {
+	Reads       map[string]int64   `json:"reads"`
+	Writes      map[string]int64   `json:"writes"`
+	StaleOver50 map[string]int64   `json:"stale_over_50ms"`
+	MeanMS      map[string]float64 `json:"mean_staleness_ms"`
+	MaxMS       map[string]float64 `json:"max_staleness_ms"`
+	MaxRawMS    map[string]float64 `json:"max_staleness_uncorrected_ms"`
+	BoundMS     map[string]float64 `json:"bound_ms"`
+	Broken      []string           `json:"broken"`
+}
+
+func (r *report) figures() figures {
+	f := figures{map[string]int64{}, map[string]int64{}, map[string]int64{}, map[string]float64{}, map[string]float64{}, map[string]float64{}, map[string]float64{}, r.broken()}
+	if f.Broken == nil {
+		f.Broken = []string{}
+	}
+	for _, n := range r.names {
+		t := r.tallies[n]
+		f.Reads[n], f.Writes[n], f.StaleOver50[n] = t.Reads, t.Writes, t.Over
+		f.MaxMS[n], f.MaxRawMS[n], f.BoundMS[n] = ms(t.Max), ms(t.MaxRaw), ms(r.bounds[n])
+		f.MeanMS[n] = ms(t.Sum) / float64(max(1, t.Stale))
+	}
+	return f
+}
+
+// ms is d in milliseconds.
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

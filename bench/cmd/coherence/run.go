@@ -1,0 +1,148 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/hearthcache/hearth/internal/faultproxy"
+)
+
+// run measures one kind of servers: healthy, reset, in a black hole, and after it.
+func run(kind string, p plan, all *report) (err error) {
+	f, err := build(kind, p)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err != nil {
+		return err
+	}
+	file, err := os.CreateTemp("", "hearth-coherence-")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	defer file.Close()
+	b, err := share(file)
+	if err != nil {
+		return err
+	}
+	var team []*worker
+	defer func() {
+		for _, w := range team {
+			_ = w.in.Close()
+			_ = w.cmd.Wait()
+		}
+	}()
+	for i := range processes {
+		o := f.order
+		o.Index = i
+		if kind == "memcached" && i < writers-1 {
+			o.Through = nil // what a writer cannot publish it reports; only those who listen are disturbed
+		}
+		w, err := start(o, file)
+		if err != nil {
+			return err
+		}
+		team = append(team, w)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	sendControl(ctx, f.order.Redis)
+	foreign := make(chan map[int64]*tally, 1)
+	go func() { foreign <- foreigner(f.order, b) }()
+	names, err := f.phases(kind, p, b, all)
+	b.Phase.Store(-1)
+	all.add(names, <-foreign)
+	if err != nil {
+		return err
+	}
+	for _, w := range team {
+		var got map[int64]*tally
+		if err := json.NewDecoder(w.out).Decode(&got); err != nil {
+			return fmt.Errorf("a process said nothing: %w", err)
+		}
+		all.add(names, got)
+	}
+	return nil
+}
+
+// phases leads the processes through what is measured and returns the phases' names.
+func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int64]string, err error) {
+	names = map[int64]string{}
+	phase := func(name string, bound, d time.Duration, each func()) {
+		n := int64(len(names) + 1)
+		names[n] = name
+		all.name(name, bound)
+		b.Phase.Store(n)
+		for end := time.Now().Add(d); time.Now().Before(end); {
+			each()
+			time.Sleep(min(time.Second, time.Until(end)))
+		}
+		b.Phase.Store(0)
+	}
+	quiet := func() {}
+	if err := allUp(b); err != nil {
+		return names, err
+	}
+	time.Sleep(300 * time.Millisecond) // the L1s fill
+	phase(kind, tolerance, p.Phase, quiet)
+	phase(kind+"_reset", tolerance, p.Phase, f.reset)
+	if err := allUp(b); err != nil {
+		return names, err
+	}
+	f.set(faultproxy.Fault{Up: faultproxy.Flow{Stall: true}, Down: faultproxy.Flow{Stall: true}})
+	phase(kind+"_black_hole", p.DeadAfter+p.Ping, p.Hole, quiet)
+	if b.Up[processes-1].Load() != 0 && !p.Deaf {
+		all.notes = append(all.notes, kind+": the black hole was not noticed")
+	}
+	f.set(faultproxy.Fault{})
+	if err := allUp(b); err != nil {
+		return names, err
+	}
+	phase(kind+"_recovered", tolerance, p.Phase, quiet)
+	return names, nil
+}
+
+// allUp waits until every process hears of changes. What they last said may be from before they
+// noticed a disturbance, so they say it anew.
+func allUp(b *board) error {
+	for i := range b.Up {
+		b.Up[i].Store(0)
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		up := 0
+		for i := range b.Up {
+			up += int(b.Up[i].Load())
+		}
+		if up == processes {
+			return nil
+		}
+	}
+	return errors.New("not every link came up within 30 s")
+}
+
+// foreigner is the client that knows nothing of hearth. Over memcached it has nobody to tell.
+func foreigner(o order, b *board) map[int64]*tally {
+	tallies := map[int64]*tally{}
+	if o.Kind == "memcached" {
+		return tallies
+	}
+	ctx := context.Background()
+	c := client(o, nil)
+	defer c.Close()
+	write(ctx, b, writers-1, tallies, func(k int, v int64) error {
+		key := namespace + ":" + keyName(k)
+		switch v % 3 {
+		case 0:
+			return c.Del(ctx, key).Err()
+		case 1:
+			return c.Unlink(ctx, key).Err()
+		}
+		return c.Set(ctx, key, "fixed by hand", time.Minute).Err() // no frame: read as a miss
+	})
+	return tallies
+}

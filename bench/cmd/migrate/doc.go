@@ -1,0 +1,39 @@
+// Command migrate looks for stale reads while a cache moves from one server to another: four
+// processes read and write through caches over a fallback, from memcached to Redis and from
+// Redis to memcached, while the phases of the migration go up and down and their connections to
+// both servers are reset, refused and swallowed. Every single read is held against an exact
+// checker.
+//
+//	go -C bench run ./cmd/migrate [-json] [-quick]
+//
+// The scenarios:
+//
+//   - fleet: the phases come from a fleet record, so neighbouring phases are in force side by
+//     side while it advances. Each process has connections of its own to each server, which
+//     fail at other times than those of the others. A memcached is killed and comes back empty.
+//     A foreign client writes plain values into the store that is the authority.
+//   - mixed: processes stay in different, neighbouring phases.
+//   - cut: all processes read both stores, and one of them cannot reach the old one.
+//   - own: every process has keys of its own, and no record: it goes back to the old store, writes
+//     while the new one is away, and returns to that before all of it was told.
+//
+// Each runs with all rules in force, when no read may be stale, and the last three again without
+// the rule that they are about, when stale reads must show: a hammer that cannot see them proves
+// nothing. A read is stale if it returns a value older than that of the newest write that was
+// complete before the read began; see package internal/checker. L1 is off, since L1 of other
+// processes may lag behind.
+//
+// What the hammer respects, since no cache can do without (docs/migration.md says why):
+//
+//   - Foreign writers pause while the authority changes, and what they write is invalidated
+//     through the cache before and after: they do not tell the other store, which a phase that
+//     goes back, or a new server that fails, would bring to light.
+//   - The new server is not killed while the old one is owed an invalidation: the mark that
+//     keeps other processes from reading there is in new's memory.
+//
+// The last line is JSON. "reads" and "stale_hits" are with all rules in force, "removed" has the
+// stale reads seen without each rule, "peak_source_load_ratio" is the highest share of loads to
+// writes of any second of the fleet scenario in which both servers were well, in proportion to
+// that before the migration began. The exit code is 1 if a read was stale with all rules in
+// force, or none without one of them.
+package main

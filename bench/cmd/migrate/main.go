@@ -1,0 +1,177 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/hearthcache/hearth/internal/fence"
+)
+
+func main() {
+	if os.Getenv(childEnv) != "" {
+		os.Exit(child())
+	}
+	jsonOnly := flag.Bool("json", false, "print nothing but the last line")
+	quick := flag.Bool("quick", false, "fewer reads, within 50 s")
+	flag.Parse()
+	var out io.Writer = os.Stdout
+	if *jsonOnly {
+		out = os.Stderr
+	}
+	rep, err := measure(out, *quick)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "migrate:", err)
+		os.Exit(1)
+	}
+	line, err := json.Marshal(rep)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "migrate:", err)
+		os.Exit(1)
+	}
+	fmt.Println(string(line))
+	if wrong := rep.wrong(); wrong != nil {
+		fmt.Fprintln(os.Stderr, "migrate:", wrong)
+		os.Exit(1)
+	}
+}
+
+// report is the last line.
+type report struct {
+	Reads      uint64               `json:"reads"`
+	StaleHits  uint64               `json:"stale_hits"`
+	Invented   uint64               `json:"invented"` // values that nobody ever wrote
+	Removed    map[string]uint64    `json:"removed"`
+	PeakLoad   float64              `json:"peak_source_load_ratio"`
+	Directions map[string]direction `json:"directions"`
+	Processes  int                  `json:"processes"`
+	Seconds    float64              `json:"duration_s"`
+}
+
+// direction is what was seen in a migration from one server to another.
+type direction struct {
+	Kind      string             `json:"kind"` // of the servers: real or embedded
+	Scenarios map[string]outcome `json:"scenarios"`
+	Removed   map[string]outcome `json:"removed"`
+}
+
+// wrong says which promise was broken, or which rule was not seen to be needed.
+func (r report) wrong() error {
+	var errs []error
+	if r.StaleHits+r.Invented > 0 {
+		errs = append(errs, fmt.Errorf("%d stale reads with all rules in force, %d values that nobody wrote", r.StaleHits, r.Invented))
+	}
+	for name, d := range r.Directions {
+		for rule, o := range d.Removed {
+			if o.Stale == 0 {
+				errs = append(errs, fmt.Errorf("%s: no stale read without the rule %q", name, rule))
+			}
+		}
+		for scenario, o := range d.Scenarios {
+			if o.Reads == 0 || o.Hits == 0 {
+				errs = append(errs, fmt.Errorf("%s: no read, or no hit, in scenario %q", name, scenario))
+			}
+		}
+		if f := d.Scenarios[inFleet]; f.Changes == 0 {
+			errs = append(errs, fmt.Errorf("%s: the phase never changed", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// measure runs every scenario in both directions, one after the other, the directions side by
+// side.
+func measure(out io.Writer, quick bool) (report, error) {
+	began := time.Now()
+	dir, err := os.MkdirTemp("", "hearth-migrate-")
+	if err != nil {
+		return report{}, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	rep := report{Removed: map[string]uint64{}, Directions: map[string]direction{}, Processes: processes}
+	fmt.Fprintf(out, "%-18s %-7s %-18s %10s %10s %8s %8s %8s %7s\n", "direction", "scenario", "without", "reads", "hits", "loads", "stale", "phases", "seconds")
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	var errs []error
+	for _, to := range []string{"redis", "memcached"} {
+		wg.Go(func() {
+			for _, r := range runs(quick) {
+				r.Old, r.New = "memcached", "redis"
+				if to == "memcached" {
+					r.Old, r.New = r.New, r.Old
+				}
+				r.Path = filepath.Join(dir, fmt.Sprintf("%s-%s-%s", to, r.Scenario, r.Without))
+				o, err := r.run()
+				mu.Lock()
+				if err != nil {
+					errs = append(errs, fmt.Errorf("%s, %s without %q: %w", r.direction(), r.Scenario, r.Without, err))
+				}
+				rep.add(r, o)
+				fmt.Fprintf(out, "%-18s %-7s %-18s %10d %10d %8d %8d %8d %7.1f\n",
+					r.direction(), r.Scenario, r.Without, o.Reads, o.Hits, o.Loads, o.Stale, o.Changes, o.Seconds)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	rep.Seconds = time.Since(began).Seconds()
+	return rep, errors.Join(errs...)
+}
+
+func (r *report) add(run run, o outcome) {
+	d, ok := r.Directions[run.direction()]
+	if !ok {
+		d = direction{Kind: o.kind, Scenarios: map[string]outcome{}, Removed: map[string]outcome{}}
+		r.Directions[run.direction()] = d
+	}
+	if run.Without != "" {
+		r.Removed[rules[run.Without]] += o.Stale
+		d.Removed[rules[run.Without]] = o
+		return
+	}
+	r.Reads += o.Reads
+	r.StaleHits += o.Stale
+	r.Invented += o.Invented
+	r.PeakLoad = max(r.PeakLoad, o.PeakLoad)
+	d.Scenarios[run.Scenario] = o
+}
+
+// rules are the fences by the names the report has for them.
+var rules = map[string]string{
+	fence.MigrateOrder.String(): "order", fence.MigrateLease.String(): "lease",
+	fence.MigrateTombstone.String(): "tombstone", fence.MigrateBars.String(): "bars",
+}
+
+// runs are the scenarios, each with all rules in force and without those it is about.
+func runs(quick bool) []run {
+	fleet, control, most := time.Minute, 10*time.Second, 30*time.Second
+	goal := uint64(500_000) // in each direction
+	if quick {
+		fleet, control, most, goal = 12*time.Second, 2500*time.Millisecond, 5*time.Second, 0
+	}
+	out := []run{{Scenario: inFleet, Goal: goal, Least: fleet, Most: 8 * fleet}}
+	for _, s := range []struct {
+		name    string
+		without []fence.Fence
+	}{
+		{mixed, []fence.Fence{fence.MigrateOrder, fence.MigrateLease}},
+		{cut, []fence.Fence{fence.MigrateTombstone}},
+		{own, []fence.Fence{fence.MigrateBars}},
+	} {
+		out = append(out, run{Scenario: s.name, Least: control, Most: control})
+		for _, f := range s.without {
+			r := run{Scenario: s.name, Without: f.String(), Most: most}
+			if s.name == own { // a round takes longer
+				r.Most += most / 2
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}

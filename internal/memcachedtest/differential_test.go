@@ -246,6 +246,8 @@ func TestServer_AnswersOddRequestsLikeTheRealOne(t *testing.T) {
 		{"bad mode", "ms k 1 MX\r\nx\r\n"},
 		{"long mode", "ms k 1 Mset\r\nx\r\n"},
 		{"stale hands out one token", "ms s 1 T0\r\nx\r\nmd s I T30\r\nmg s v c\r\nmg s v c\r\nms s 1\r\ny\r\nmg s v c\r\n"},
+		{"append forgets that the key came in base64", "ms YWI= 1 b\r\nx\r\nappend ab 0 0 1\r\ny\r\nmg YWI= b k v\r\n"},
+		{"meta append forgets it too", "ms YWI= 1 b\r\nx\r\nms YWI= 1 b MP\r\ny\r\nmg ab k v\r\n"},
 		{"vivify hands out one token", "mg n N30 v\r\nmg n N30 v\r\n"},
 		{"recache hands out one token", "ms r 1 T10\r\nx\r\nmg r R30 v\r\nmg r R30 v\r\n"},
 		{"older cas id with I is stored as stale", "ms i 1\r\nx\r\nms i 1 C1 I\r\ny\r\nmg i v c\r\n"},

@@ -71,7 +71,8 @@ func (st *store) writeNew(w write) outcome {
 	return stored
 }
 
-// join appends or prepends: flags and expiry stay those of the old item.
+// join appends or prepends: flags and expiry stay those of the old item; that its
+// key once came in base64 is forgotten, as in 1.6.18.
 func (st *store) join(w write, old *item) outcome {
 	if w.cas != 0 && w.cas != old.cas {
 		return exists
@@ -83,7 +84,7 @@ func (st *store) join(w write, old *item) outcome {
 	if w.mode == modePrepend {
 		value = slices.Concat(w.item.value, old.value)
 	}
-	st.place(w, &item{value: value, flags: old.flags, expires: old.expires, binary: old.binary})
+	st.place(w, &item{value: value, flags: old.flags, expires: old.expires})
 	w.item.cas = st.items[w.key].cas
 	return stored
 }

@@ -105,16 +105,9 @@ func (s *Store) barred(m *member, key string) bool { return !s.off.bars && m.owe
 
 // tell makes m forget key, now or later: an error means that it is owed.
 func (s *Store) tell(ctx context.Context, m *member, key string) error {
-	defer s.recent.forget(key)
 	mark := m.owed.mark()
 	err := m.delete(ctx, key)
-	if err == nil {
-		m.owed.settle(key, mark)
-		return nil
-	}
-	if !backends.IsRefusal(err) {
-		s.owe(m, key, time.Time{})
-	}
+	s.told(m, key, mark, err)
 	return err
 }
 
@@ -126,15 +119,25 @@ func (s *Store) tellMany(ctx context.Context, m *member, keys []string) []error 
 	mark := m.owed.mark()
 	errs := m.deleteMany(ctx, keys)
 	for i, key := range keys {
-		switch {
-		case errs == nil || errs[i] == nil:
-			s.recent.forget(key)
-			m.owed.settle(key, mark)
-		case !backends.IsRefusal(errs[i]):
-			s.owe(m, key, time.Time{})
+		if errs == nil {
+			s.told(m, key, mark, nil)
+		} else {
+			s.told(m, key, mark, errs[i])
 		}
 	}
 	return errs
+}
+
+// told notes what came of making m forget key, which was begun at mark. Whatever it was, there
+// may be no copy of key any more, so the next read may begin one.
+func (s *Store) told(m *member, key string, mark uint64, err error) {
+	s.recent.forget(key)
+	switch {
+	case err == nil:
+		m.owed.settle(key, mark)
+	case !backends.IsRefusal(err):
+		s.owe(m, key, time.Time{})
+	}
 }
 
 // owe bars key on m until it was delivered, in the background.
@@ -170,7 +173,7 @@ func (s *Store) deliver(m *member) {
 				s.renew(m, key, debts[i])
 				continue
 			}
-			m.owed.settle(key, debts[i].seq)
+			s.told(m, key, debts[i].seq, nil)
 			s.counts.delivered.Add(1)
 			s.observe(Event{Kind: EventDelivered, Member: m.name, Key: key})
 			if !debts[i].held.IsZero() {

@@ -3,6 +3,7 @@ package fallback
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,7 @@ func (s *Store) copyOnce(ctx context.Context, key string) {
 	c, leader := s.copying.Join(key)
 	if !leader {
 		_, _ = c.Wait(ctx)
+		s.recent.forget(key) // it may have begun before the change that this caller copies
 		return
 	}
 	defer c.Finish(struct{}{}, nil)
@@ -95,6 +97,9 @@ func (s *Store) fillCopy(ctx context.Context, key string, l backends.Lease, it b
 	}
 	err := s.new.fill(ctx, key, l, backends.Item{Value: it.Value, TTL: ttl, Flags: it.Flags})
 	if err != nil {
+		if errors.Is(err, backends.ErrLeaseLost) {
+			s.recent.forget(key)
+		}
 		s.counts.copyFailed.Add(1)
 		s.observe(Event{Kind: EventCopyFailed, Member: s.new.name, Key: key, Err: err})
 		if backends.IsRefusal(err) {
@@ -221,7 +226,8 @@ func (p *pace) allow(now time.Time) bool {
 }
 
 // recent remembers keys that a background copy was begun for, so that a popular key does not
-// cost new a question at each read. It forgets by the minute, and when the key changes here.
+// cost new a question at each read. It forgets by the minute, and whenever a store was to forget
+// the key or a copy lost its lease: each time there may be no copy any more.
 type recent struct {
 	slots [4096]atomic.Uint64
 }

@@ -131,11 +131,6 @@ func (s *Store) holdOff(ctx context.Context, m *member, key string, hold time.Du
 	err := m.do(ctx, "deletehold", key, func(ctx context.Context, k string) error {
 		return m.caps.Tombstoner.DeleteHold(ctx, k, hold, version)
 	})
-	switch {
-	case err == nil:
-		m.owed.settle(key, mark)
-	case !backends.IsRefusal(err):
-		s.owe(m, key, time.Time{})
-	}
+	s.told(m, key, mark, err)
 	return err
 }

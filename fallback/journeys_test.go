@@ -112,6 +112,9 @@ func walk(t *testing.T, old, fresh backends.Store) {
 	}
 	up := []Phase{PhaseOld, PhaseMirror, Ramp(40), PhaseNew, PhaseRetire, PhaseNew, Ramp(40), PhaseMirror, PhaseOld}
 	for step, phase := range up {
+		if phase == PhaseRetire {
+			settled(t, s, keys)
+		}
 		if err := s.SetPhase(phase); err != nil {
 			t.Fatal(err)
 		}
@@ -143,6 +146,24 @@ func walk(t *testing.T, old, fresh backends.Store) {
 	for _, m := range []backends.Store{old, fresh} {
 		if _, err := m.Get(ctx, "walk:1"); !errors.Is(err, backends.ErrMiss) {
 			t.Errorf("after a delete: %v", err)
+		}
+	}
+}
+
+// settled reads all keys until new has answered each of them, as the runbook has it before old is
+// retired: copies that the phase before began in the background may still be under way.
+func settled(t *testing.T, s *Store, keys int) {
+	t.Helper()
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		before := s.Progress().HitsNew
+		for i := range keys {
+			_, _ = s.Get(t.Context(), fmt.Sprint("walk:", i))
+		}
+		if s.Progress().HitsNew == before+int64(keys) {
+			return
+		}
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("old still answers: %+v", s.Progress())
 		}
 	}
 }

@@ -207,14 +207,11 @@ func (s *Store) seize(ctx context.Context, m *member, key string, hold time.Dura
 	l, err := call(ctx, m, func(ctx context.Context) (backends.Lease, error) {
 		return m.caps.Fencer.Seize(ctx, own, hold)
 	})
-	if err == nil {
-		m.owed.settle(key, mark)
-		return l, nil
+	s.told(m, key, mark, err)
+	if err != nil {
+		return nil, m.wrap("seize", key, err)
 	}
-	if !backends.IsRefusal(err) {
-		s.owe(m, key, time.Time{})
-	}
-	return nil, m.wrap("seize", key, err)
+	return l, nil
 }
 
 // AcquireRefresh implements [backends.Refresher]. A token of the store that does not answer (any

@@ -15,8 +15,9 @@ import (
 type DeleteOptions struct {
 	// HoldOff keeps the key from being filled for a while, so that a loader that reads a
 	// replica which has not seen the delete yet cannot bring the record back: readers load and
-	// nothing is stored. At least replication lag plus the longest load. 0 = none. It needs a
-	// remote store that has tombstones.
+	// nothing is stored. At least replication lag plus the longest load. 0 = none. It needs
+	// remote stores that have tombstones, and no Writer that defers: [ErrUnsupported]. Where the
+	// delete is queued, the time begins with its delivery.
 	HoldOff time.Duration
 
 	// Version of the record from which on fills are welcome again during HoldOff. 0 = none.
@@ -38,7 +39,7 @@ func (c *Cache[V]) Delete(ctx context.Context, key string) error {
 
 // DeleteWith is [Cache.Delete] with options.
 func (c *Cache[V]) DeleteWith(ctx context.Context, key string, o DeleteOptions) error {
-	if err := c.check(key); err != nil {
+	if err := c.check("delete", key); err != nil {
 		return err
 	}
 	if err := c.checkHoldOff(key, o.HoldOff); err != nil {
@@ -61,6 +62,9 @@ func (c *Cache[V]) checkHoldOff(key string, hold time.Duration) error {
 	if hold < 0 {
 		return fmt.Errorf("cache: DeleteOptions.HoldOff: %w", ErrInvalidTTL)
 	}
+	if hold > 0 && c.pending != nil { // it reports keys when they are applied, and no more
+		return fmt.Errorf("cache: DeleteOptions.HoldOff of %q with a Writer that defers: %w", key, ErrUnsupported)
+	}
 	for _, lv := range c.levels {
 		if hold > 0 && lv.caps.Tombstoner == nil {
 			return &backends.Error{Op: "delete with hold-off", Store: lv.name, Key: key, Err: ErrUnsupported}
@@ -74,7 +78,7 @@ func (c *Cache[V]) checkHoldOff(key string, hold time.Duration) error {
 // [Cache.Delete] does. More than one key costs no more round trips than one.
 func (c *Cache[V]) Invalidate(ctx context.Context, keys ...string) error {
 	for _, key := range keys {
-		if err := c.check(key); err != nil {
+		if err := c.check("invalidate", key); err != nil {
 			return err
 		}
 	}
@@ -152,7 +156,7 @@ func (l *level) forget(ctx context.Context, keys []string, o DeleteOptions) []er
 		}
 	}
 	if len(owed) > 0 {
-		l.owe(ctx, owed...)
+		l.owe(ctx, o, owed...)
 	}
 	return out
 }

@@ -24,23 +24,31 @@ var errOwed = fmt.Errorf("cache: an invalidation is still owed to this tier (%w)
 // every value that could have been meant has expired.
 const maxOwed = 1 << 16
 
-// outbox keeps the keys whose invalidation a level still owes, the newest order per key. A key
-// enters when the delete fails and leaves when a later one succeeds.
+// outbox keeps the invalidations that a level still owes, one order per key. A key enters when
+// the delete fails and leaves when a later one succeeds.
 type outbox struct {
 	any  atomic.Bool   // something is owed: has is one load when nothing is
 	wake chan struct{} // capacity 1
 	life time.Duration // how long a value can live in this level
-	log  OutboxLog     // keeps it across a crash; nil: nothing does
-	name string        // what log calls this level
 
 	mu   sync.Mutex
-	owed map[string]uint64 // key to the sequence number of the newest failure
+	owed map[string]order
 	seq  uint64
 	lost time.Time // when a key last found no room: until life has passed, no key may be read
+
+	logging sync.Mutex // one call of log at a time; taken before mu
+	log     OutboxLog  // keeps it across a crash; nil: nothing does
+	name    string     // what log calls this level
+}
+
+// order is what a level owes for one key.
+type order struct {
+	Owed
+	seq uint64 // of the newest failure
 }
 
 func newOutbox(life time.Duration) *outbox {
-	return &outbox{wake: make(chan struct{}, 1), owed: map[string]uint64{}, life: life}
+	return &outbox{wake: make(chan struct{}, 1), owed: map[string]order{}, life: life}
 }
 
 // has reports whether key is owed an invalidation.
@@ -64,32 +72,41 @@ func (o *outbox) has(key string) bool {
 // note keeps any true while something is owed.
 func (o *outbox) note() { o.any.Store(len(o.owed) > 0 || !o.lost.IsZero()) }
 
-// add notes that key could not be invalidated.
-func (o *outbox) add(key string) {
+// add notes that a key could not be invalidated, and returns the order; one without a sequence
+// number found no room.
+func (o *outbox) add(w Owed) (added order) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, ok := o.owed[key]; !ok && len(o.owed) >= maxOwed {
+	if _, ok := o.owed[w.Key]; !ok && len(o.owed) >= maxOwed {
 		o.lost = time.Now()
+		added.Owed = w
 	} else {
-		o.put(key)
+		added = o.put(w)
 	}
 	o.note()
 	o.alarm()
+	return added
 }
 
-// restore puts in a key from the log. There may be more of them than fit otherwise: each was
-// accepted once.
-func (o *outbox) restore(key string) {
+// restore puts in what the log kept. There may be more than fits otherwise: each was accepted
+// once.
+func (o *outbox) restore(w Owed) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.put(key)
+	o.put(w)
 	o.note()
 	o.alarm()
 }
 
-func (o *outbox) put(key string) {
+// put makes w the newest order for its key. A hold-off that is owed already stays, the longer of
+// the two: who deletes without one says nothing about the lag that the other protects from.
+func (o *outbox) put(w Owed) order {
 	o.seq++
-	o.owed[key] = o.seq
+	old := o.owed[w.Key]
+	w.HoldOff, w.Version = max(w.HoldOff, old.HoldOff), max(w.Version, old.Version)
+	now := order{Owed: w, seq: o.seq}
+	o.owed[w.Key] = now
+	return now
 }
 
 // alarm wakes whoever delivers.
@@ -117,30 +134,29 @@ func (o *outbox) forgive(then time.Time) {
 	}
 }
 
-// some returns up to n owed keys with their sequence numbers, without those that wait.
-func (o *outbox) some(n int, waits func(key string) bool) (keys []string, seqs []uint64) {
+// some returns up to n orders, without those that wait.
+func (o *outbox) some(n int, waits func(key string) bool) (out []order) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for k, s := range o.owed {
-		if len(keys) == n {
+	for k, w := range o.owed {
+		if len(out) == n {
 			break
 		}
-		if waits(k) {
-			continue
+		if !waits(k) {
+			out = append(out, w)
 		}
-		keys, seqs = append(keys, k), append(seqs, s)
 	}
-	return keys, seqs
+	return out
 }
 
-// settle removes key unless it failed again since seq, and reports whether it did.
-func (o *outbox) settle(key string, seq uint64) bool {
+// settle removes an order unless its key failed again since, and reports whether it did.
+func (o *outbox) settle(w order) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.owed[key] != seq {
+	if o.owed[w.Key].seq != w.seq {
 		return false
 	}
-	delete(o.owed, key)
+	delete(o.owed, w.Key)
 	o.note()
 	return true
 }
@@ -158,39 +174,70 @@ const drainBatch = 500
 // drainFor empties the outbox before the breaker closes; the guard lets calls with ctx pass. What
 // one dead server of several is owed stays owed and does not keep the breaker open.
 func (l *level) drainFor(ctx context.Context) error {
-	keys, seqs := l.owed.some(maxOwed, l.waits)
-	for lo, hi := range backends.Chunks(len(keys), func(i int) int { return len(keys[i]) }) {
-		err := l.settleMany(keys[lo:hi], seqs[lo:hi], l.deleteMany(ctx, keys[lo:hi]))
-		if err != nil && !errors.Is(err, backends.ErrOneServer) {
+	all := l.owed.some(maxOwed, l.waits)
+	for lo, hi := range backends.Chunks(len(all), func(i int) int { return len(all[i].Key) }) {
+		if err := l.deliverSome(ctx, all[lo:hi]); err != nil && !errors.Is(err, backends.ErrOneServer) {
 			return err
 		}
 	}
 	return nil
 }
 
-// settleMany settles what got through and returns the first error of what did not.
-func (l *level) settleMany(keys []string, seqs []uint64, errs []error) (err error) {
+// deliverSome delivers orders, settles what got through and returns the first error of what did
+// not.
+func (l *level) deliverSome(ctx context.Context, orders []order) (err error) {
+	errs := l.carryOut(ctx, orders)
 	var done []string
-	for i, k := range keys {
+	for i, w := range orders {
 		switch {
-		case errs != nil && errs[i] != nil:
+		case errs[i] != nil:
 			if err == nil {
 				err = errs[i]
 			}
-		case l.owed.settle(k, seqs[i]):
+		case l.owed.settle(w):
 			l.count(levelDelivered)
-			done = append(done, k)
+			done = append(done, w.Key)
 		}
 	}
 	if l.nearer != nil && len(done) > 0 {
 		l.nearer.owed.alarm()
 	}
-	if l.owed.log != nil && len(done) > 0 {
-		if lerr := l.owed.log.Settle(l.owed.name, done); lerr != nil {
-			l.report(context.Background(), Event{Kind: EventOutboxLog, Tier: l.name, Key: done[0], Keys: len(done), Err: lerr})
+	l.logSettled(done)
+	return err
+}
+
+// carryOut deletes the keys of orders: those without a hold-off in one call, the others one by
+// one. A hold-off begins anew: how far a replica lags behind now is as unknown as it was when the
+// key was deleted, and a process that was restarted meanwhile does not know when that was.
+func (l *level) carryOut(ctx context.Context, orders []order) []error {
+	errs := make([]error, len(orders))
+	var plain []string
+	var at []int // where the plain ones are among orders
+	var dead error
+	for i, w := range orders {
+		switch {
+		case w.HoldOff == 0 || l.caps.Tombstoner == nil: // the log may know of a hold-off that the store does not
+			plain, at = append(plain, w.Key), append(at, i)
+			continue
+		case dead == nil:
+			errs[i] = l.deleteHold(ctx, w.Key, w.HoldOff, w.Version)
+			if errs[i] != nil && !errors.Is(errs[i], backends.ErrOneServer) {
+				dead = errs[i]
+			}
+		default:
+			errs[i] = dead // the next would only wait for its timeout too
 		}
 	}
-	return err
+	if len(plain) > 0 && dead == nil {
+		for j, err := range l.deleteMany(ctx, plain) {
+			errs[at[j]] = err
+		}
+	} else {
+		for _, i := range at {
+			errs[i] = dead
+		}
+	}
+	return errs
 }
 
 // startOutboxes runs one deliverer per level, so that a dead level holds up no other.
@@ -254,13 +301,13 @@ func (l *level) attempt(ctx context.Context) error {
 		}
 		l.owed.forgive(lost)
 	}
-	keys, seqs := l.owed.some(drainBatch, l.waits)
+	orders := l.owed.some(drainBatch, l.waits)
 	switch {
-	case len(keys) > 0:
+	case len(orders) > 0:
 	case l.owed.depth() > 0:
 		return errWaits
 	default:
 		return nil
 	}
-	return l.settleMany(keys, seqs, l.deleteMany(ctx, keys))
+	return l.deliverSome(ctx, orders)
 }

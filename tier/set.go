@@ -44,7 +44,7 @@ func (c *Cache[V]) Set(ctx context.Context, key string, v V) error {
 
 // SetWith is [Cache.Set] with options.
 func (c *Cache[V]) SetWith(ctx context.Context, key string, v V, o SetOptions) error {
-	if err := c.check(key); err != nil {
+	if err := c.check("set", key); err != nil {
 		return err
 	}
 	if o.TTL < 0 || o.Fresh < 0 {
@@ -164,7 +164,7 @@ func (l *level) oweWrite(ctx context.Context, key string, err error) error {
 	if backends.IsRefusal(err) {
 		return err
 	}
-	l.owe(ctx, key)
+	l.owe(ctx, DeleteOptions{}, key)
 	return fmt.Errorf("%w: %w", ErrQueued, err)
 }
 
@@ -194,8 +194,10 @@ func (c *Cache[V]) writeThrough(ctx context.Context, ws []write[V]) error {
 	}
 	if c.pending != nil {
 		err := c.cfg.Writer.Write(ctx, ms)
-		for _, w := range ws {
-			c.forgetL1([]string{w.key})
+		for i, outcome := range outcomesOf(err, len(ws)) {
+			if outcome == nil || errors.Is(outcome, ErrUnknown) { // after a refusal the old value still counts
+				c.forgetL1([]string{ws[i].key})
+			}
 		}
 		return err
 	}

@@ -12,15 +12,19 @@
 package boltoutbox
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/hearthcache/hearth/tier"
 )
 
-// Log is a [github.com/hearthcache/hearth/tier.OutboxLog] in one file. Make one with [Open].
+// Log is a [tier.OutboxLog] in one file. Make one with [Open].
 // Safe for concurrent use; several caches of a process may share it if their namespaces and
 // tier names differ.
 type Log struct{ db *bolt.DB }
@@ -45,15 +49,16 @@ func Open(path string) (*Log, error) {
 // Close closes the file.
 func (l *Log) Close() error { return l.db.Close() }
 
-// Owe notes that tier owes an invalidation of keys. When it returns nil, the file has it.
-func (l *Log) Owe(tier string, keys []string) error {
+// Owe notes that the tier of that name owes invalidations, each in place of what was noted for its key before.
+// When it returns nil, the file has them.
+func (l *Log) Owe(name string, owed []tier.Owed) error {
 	return l.db.Update(func(tx *bolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists([]byte(tier))
+		b, err := tx.CreateBucketIfNotExists([]byte(name))
 		if err != nil {
 			return err
 		}
-		for _, k := range keys {
-			if err := b.Put([]byte(k), []byte{}); err != nil {
+		for _, w := range owed {
+			if err := b.Put([]byte(w.Key), encode(w)); err != nil {
 				return err
 			}
 		}
@@ -61,10 +66,10 @@ func (l *Log) Owe(tier string, keys []string) error {
 	})
 }
 
-// Settle notes that tier has forgotten keys.
-func (l *Log) Settle(tier string, keys []string) error {
+// Settle notes that the tier of that name has forgotten keys.
+func (l *Log) Settle(name string, keys []string) error {
 	return l.db.Update(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte(tier))
+		b := tx.Bucket([]byte(name))
 		if b == nil {
 			return nil
 		}
@@ -77,17 +82,44 @@ func (l *Log) Settle(tier string, keys []string) error {
 	})
 }
 
-// Owed returns the keys whose invalidation tier owes.
-func (l *Log) Owed(tier string) (keys []string, err error) {
+// Owed returns what the tier of that name owes. A damaged order is an error that names its key.
+func (l *Log) Owed(name string) (owed []tier.Owed, err error) {
 	err = l.db.View(func(tx *bolt.Tx) error {
-		b := tx.Bucket([]byte(tier))
+		b := tx.Bucket([]byte(name))
 		if b == nil {
 			return nil
 		}
-		return b.ForEach(func(k, _ []byte) error {
-			keys = append(keys, string(k))
-			return nil
+		return b.ForEach(func(k, v []byte) error {
+			w, err := decode(string(k), v)
+			owed = append(owed, w)
+			return err
 		})
 	})
-	return keys, err
+	return owed, err
+}
+
+// encode returns what the file holds under an order's key: nothing for a plain invalidation, else
+// the hold-off in nanoseconds and the version, as varints.
+func encode(w tier.Owed) []byte {
+	if w.HoldOff == 0 && w.Version == 0 {
+		return []byte{}
+	}
+	return binary.AppendUvarint(binary.AppendUvarint(nil, uint64(w.HoldOff)), w.Version)
+}
+
+func decode(key string, p []byte) (tier.Owed, error) {
+	w := tier.Owed{Key: key}
+	if len(p) == 0 {
+		return w, nil
+	}
+	hold, n := binary.Uvarint(p)
+	if n <= 0 || hold > math.MaxInt64 {
+		return w, fmt.Errorf("boltoutbox: damaged order for key %q", key)
+	}
+	version, m := binary.Uvarint(p[n:])
+	if m <= 0 || n+m != len(p) {
+		return w, fmt.Errorf("boltoutbox: damaged order for key %q", key)
+	}
+	w.HoldOff, w.Version = time.Duration(hold), version
+	return w, nil
 }

@@ -1,9 +1,11 @@
 package boltoutbox_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,8 +13,10 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
+	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
 	"github.com/hearthcache/hearth/backends/memory"
 	"github.com/hearthcache/hearth/tier"
@@ -67,6 +71,89 @@ func TestLog_KeepsWhatIsOwedAcrossARestart(t *testing.T) {
 	}
 }
 
+// The hold-off of a queued delete comes through the restart with it.
+func TestLog_KeepsTheHoldOffAcrossARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "outbox.db")
+	server := memory.New(memory.Config{})
+	store := backendtest.NewFaulty(server, 1)
+	open := func() (*tier.Cache[string], *boltoutbox.Log) {
+		log, err := boltoutbox.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tier.New(tier.Config[string]{Namespace: "n", Outbox: log, Remotes: []tier.Remote{{Name: "r", Store: store}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c, log
+	}
+	c, log := open()
+	store.Down(true)
+	if err := c.DeleteWith(t.Context(), "k", tier.DeleteOptions{HoldOff: time.Hour, Version: 7}); !errors.Is(err, tier.ErrQueued) {
+		t.Fatalf("got %v", err)
+	}
+	c.Close(t.Context())
+	log.Close()
+	store.Down(false)
+	c, log = open()
+	defer log.Close()
+	defer c.Close(context.Background())
+	for deadline := time.Now().Add(10 * time.Second); c.Health().Remotes[0].Owed > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("still owed")
+		}
+	}
+	if _, err := server.Get(t.Context(), "n:k"); !errors.Is(err, backends.ErrHeldOff) {
+		t.Errorf("after the delivery fills are not held off: %v", err)
+	}
+	if err := c.SetWith(t.Context(), "k", "old", tier.SetOptions{Version: 7}); !errors.Is(err, backends.ErrOlder) {
+		t.Errorf("the deleted version was stored again: %v", err)
+	}
+}
+
+func TestLog_ReturnsWhatItWasToldAndRefusesWhatIsDamaged(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "outbox.db")
+	log, err := boltoutbox.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := []tier.Owed{
+		{Key: "a plain one"}, {Key: "b held off", HoldOff: time.Minute}, {Key: "c with a version", HoldOff: 1, Version: math.MaxUint64},
+		{Key: "d", HoldOff: math.MaxInt64},
+	}
+	if err := log.Owe("n/r", told); err != nil {
+		t.Fatal(err)
+	}
+	got, err := log.Owed("n/r")
+	if err != nil || !slices.Equal(got, told) {
+		t.Errorf("got %v, %v; told %v", got, err, told)
+	}
+	if got, err := log.Owed("n/other"); err != nil || len(got) != 0 {
+		t.Errorf("another tier owes %v, %v", got, err)
+	}
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, damaged := range [][]byte{{0x80}, {1}, {1, 2, 3}, bytes.Repeat([]byte{0xff}, 20)} {
+		db, err := bolt.Open(path, 0o600, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Update(func(tx *bolt.Tx) error { return tx.Bucket([]byte("n/r")).Put([]byte("bad key"), damaged) }); err != nil {
+			t.Fatal(err)
+		}
+		db.Close()
+		log, err := boltoutbox.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := log.Owed("n/r"); err == nil || !strings.Contains(err.Error(), "bad key") {
+			t.Errorf("%x: got %v, want an error that names the key", damaged, err)
+		}
+		log.Close()
+	}
+}
+
 func TestOpen_SaysWhoElseHasTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "outbox.db")
 	log, err := boltoutbox.Open(path)
@@ -91,9 +178,8 @@ func Example() {
 		return
 	}
 	defer log.Close()
-	log.Owe("user/redis", []string{"1", "2"})
+	log.Owe("user/redis", []tier.Owed{{Key: "1"}, {Key: "2", HoldOff: time.Minute}})
 	log.Settle("user/redis", []string{"1"})
-	owed, _ := log.Owed("user/redis")
-	fmt.Println(slices.Sorted(slices.Values(owed)))
-	// Output: [2]
+	fmt.Println(log.Owed("user/redis"))
+	// Output: [{2 1m0s 0}] <nil>
 }

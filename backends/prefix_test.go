@@ -107,3 +107,18 @@ func TestPrefix_ListenersHearOfTheirOwnKeys(t *testing.T) {
 		}
 	})
 }
+
+// located tells where its entries are.
+type located struct{ *memory.Store }
+
+func (located) Locate(key string) (server, name string, ok bool) { return "here", "own:" + key, true }
+
+func TestPrefix_LocatesWhatTheStoreLocates(t *testing.T) {
+	inner := mustPrefix(t, located{memory.New(memory.Config{})}, "in:")
+	if server, name, ok := mustPrefix(t, inner, "out:").(backends.Locator).Locate("k"); !ok || server != "here" || name != "own:in:out:k" {
+		t.Errorf("%s %s %v", server, name, ok)
+	}
+	if _, _, ok := mustPrefix(t, memory.New(memory.Config{}), "p:").(backends.Locator).Locate("k"); ok {
+		t.Error("a store that cannot tell was said to")
+	}
+}

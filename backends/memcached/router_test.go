@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -179,5 +180,28 @@ func TestRouter_PickDoesNotAllocate(t *testing.T) {
 		if n := testing.AllocsPerRun(100, func() { to.pick(key) }); n != 0 {
 			t.Errorf("%v: %v allocations", r, n)
 		}
+	}
+}
+
+func TestLocate_NamesTheServerAndTheKeyThatAreAsked(t *testing.T) {
+	f := named(4)
+	s, err := New(Config{Servers: f, Router: Ketama, Prefix: "p:"})
+	ok(t, err)
+	long := strings.Repeat("x", 300)
+	for _, key := range []string{"k", "user:1", "with blank", long} {
+		p, srv, err := s.at(key)
+		ok(t, err)
+		server, name, known := s.Locate(key)
+		if !known || name != p.wire || server != f[p.server].Addr || srv.name != f[p.server].Name {
+			t.Errorf("%.20q: %s %q %v, is asked as %q of %s", key, server, name, known, p.wire, srv.name)
+		}
+	}
+	if _, _, known := s.Locate(""); known {
+		t.Error("an empty key has a place")
+	}
+	tunnel, err := New(Config{Servers: f, DialContext: new(net.Dialer).DialContext})
+	ok(t, err)
+	if _, _, known := tunnel.Locate("k"); known {
+		t.Error("nobody knows where a dialer leads")
 	}
 }

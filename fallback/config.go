@@ -144,6 +144,9 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
+	if err := cfg.apart(); err != nil {
+		return nil, err
+	}
 	s := &Store{cfg: cfg, budget: make(chan struct{}, max(cfg.MaxCopies, 0)), pace: pace{perSecond: cfg.CopiesPerSecond}, off: removed()}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	old := cfg.Old[0]

@@ -83,7 +83,8 @@
 // as long as that store answers and stays the authority.
 //
 // Old and new must never be one entry on one server: two server lists of one memcached fleet
-// need a prefix in one of them, since some keys have the same owner in both.
+// need a prefix in one of them, since some keys have the same owner in both. [New] refuses stores
+// that tell it so ([backends.Locator]).
 //
 // # Several processes
 //

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/hearthcache/hearth/internal/iface"
 )
 
 // Defaults of [Config].
@@ -82,8 +84,11 @@ func New[V any](cfg Config[V]) (*Framer[V], error) {
 		schema:     cfg.Schema,
 		scratch:    &sync.Pool{New: func() any { return new([]byte) }},
 	}
-	if f.write == nil {
+	switch {
+	case f.write == nil:
 		f.write = defaultCodec[V]()
+	case iface.IsNil(f.write):
+		return nil, fmt.Errorf("codec: Config.Codec is a nil %T", f.write)
 	}
 	if f.compressor > Zstd {
 		return nil, fmt.Errorf("codec: unknown %v", f.compressor)
@@ -101,9 +106,9 @@ func New[V any](cfg Config[V]) (*Framer[V], error) {
 		return nil, err
 	}
 	f.id = f.write.ID()
-	for _, c := range cfg.Readers {
-		if c == nil {
-			return nil, fmt.Errorf("codec: nil in Readers")
+	for i, c := range cfg.Readers {
+		if iface.IsNil(c) {
+			return nil, fmt.Errorf("codec: Config.Readers[%d] is nil (%T)", i, c)
 		}
 		if err := f.register(c); err != nil {
 			return nil, err

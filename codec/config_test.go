@@ -38,6 +38,9 @@ type textOnly struct{ a int }
 func (x textOnly) MarshalText() ([]byte, error)  { return []byte{'a' + byte(x.a)}, nil }
 func (x *textOnly) UnmarshalText(p []byte) error { x.a = int(p[0] - 'a'); return nil }
 
+// hollowCodec is a codec that panics when it is nil.
+type hollowCodec struct{ codec.Codec[int] }
+
 func refused[V any](t *testing.T, cfg codec.Config[V], words ...string) {
 	t.Helper()
 	_, err := codec.New(cfg)
@@ -67,7 +70,10 @@ func TestNew_NamesTheTypeThatCannotBeEncoded(t *testing.T) {
 	refused(t, codec.Config[hidden]{}, "codec_test.hidden", "no exported field")
 	refused(t, codec.Config[map[[2]int]string]{}, "map keys", "[2]int")
 	refused(t, codec.Config[hook]{Codec: codec.CBOR[hook]()}, "CBOR", "Deep.Call")
-	refused(t, codec.Config[[]byte]{Readers: []codec.Codec[[]byte]{nil}}, "nil")
+	refused(t, codec.Config[[]byte]{Readers: []codec.Codec[[]byte]{nil}}, "Config.Readers[0] is nil")
+	var none *hollowCodec
+	refused(t, codec.Config[int]{Codec: none}, "Config.Codec is a nil *codec_test.hollowCodec")
+	refused(t, codec.Config[int]{Readers: []codec.Codec[int]{codec.JSON[int](), none}}, "Config.Readers[1] is nil", "*codec_test.hollowCodec")
 }
 
 func TestNew_TakesWhatCanBeEncoded(t *testing.T) {

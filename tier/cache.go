@@ -203,13 +203,13 @@ func (c *Cache[V]) begin() bool {
 	return true
 }
 
-// check refuses what no tier can hold.
-func (c *Cache[V]) check(key string) error {
+// check refuses what no tier can hold; op is what the caller was about to do.
+func (c *Cache[V]) check(op, key string) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
 	if key == "" {
-		return ErrEmptyKey
+		return fmt.Errorf("cache: %s: %w", op, ErrEmptyKey)
 	}
 	return nil
 }

@@ -3,12 +3,12 @@ package tier
 import (
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/codec"
+	"github.com/hearthcache/hearth/internal/iface"
 )
 
 // Config says what a [Cache] is made of. The zero value of every field is its documented
@@ -240,8 +240,16 @@ func (c Config[V]) withDefaults() (Config[V], error) {
 			bad(field+"Name", "%q is taken", r.Name)
 		}
 		seen[r.Name] = true
-		if isNil(r.Store) {
-			bad(field+"Store", "nil")
+		switch {
+		case r.Store == nil:
+			bad(field+"Store", "tier %q has none: give it one, say of redis.New, or leave the tier out", r.Name)
+		case iface.IsNil(r.Store):
+			bad(field+"Store", "tier %q has a nil %T: look at the error of its constructor", r.Name, r.Store)
+		}
+		for _, nearer := range c.Remotes[:i] {
+			if iface.Same(nearer.Store, r.Store) {
+				bad(field+"Store", "the one of tier %q again: each tier needs a store of its own", nearer.Name)
+			}
 		}
 		span(bad, field+"TTL", &r.TTL, 0)
 		span(bad, field+"Timeout", &r.Timeout, defaultTimeout)
@@ -263,11 +271,14 @@ func (c Config[V]) withDefaults() (Config[V], error) {
 	}
 	c.localDefaults(bad)
 	c.loadDefaults(bad)
-	if c.Loader != nil && isNil(c.Loader) {
-		bad("Loader", "a nil %T", c.Loader)
-	}
-	if c.Writer != nil && isNil(c.Writer) {
-		bad("Writer", "a nil %T", c.Writer)
+	hollow(bad, "Loader", c.Loader)
+	hollow(bad, "Writer", c.Writer)
+	hollow(bad, "Observer", c.Observer)
+	hollow(bad, "Outbox", c.Outbox)
+	hollow(bad, "Local.Invalidator", c.Local.Invalidator)
+	hollow(bad, "Format.Codec", c.Format.Codec)
+	for i, r := range c.Format.Readers {
+		hollow(bad, fmt.Sprintf("Format.Readers[%d]", i), r)
 	}
 	c.Format.Namespace = c.Namespace
 	return c, errors.Join(errs...)
@@ -339,14 +350,10 @@ func whole(bad func(string, string, ...any), field string, n *int, def int) {
 	}
 }
 
-// isNil sees a nil interface and a nil pointer in one.
-func isNil(v any) bool {
-	if v == nil {
-		return true
+// hollow refuses an optional part that is there and holds nothing: it would panic when it is first
+// needed.
+func hollow(bad func(string, string, ...any), field string, part any) {
+	if part != nil && iface.IsNil(part) {
+		bad(field, "a nil %T; leave the field out for none", part)
 	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan, reflect.Slice, reflect.Interface:
-		return r.IsNil()
-	}
-	return false
 }

@@ -2,12 +2,17 @@ package tier
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/memory"
+	"github.com/hearthcache/hearth/codec"
+	"github.com/hearthcache/hearth/internal/flight"
 )
 
 func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
@@ -15,6 +20,9 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 	one := []Remote{{Name: "a", Store: store}}
 	var nilStore *memory.Store
 	var nilLoader *source
+	var nilWriter *record
+	var nilLink *hollowPart
+	bag := bagStore{store, []int{1}}
 	for _, tc := range []struct {
 		name, field string
 		cfg         Config[string]
@@ -23,9 +31,21 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 		{"duplicate names", `Remotes[1].Name: "a" is taken`, Config[string]{Remotes: []Remote{one[0], one[0]}}},
 		{"reserved name", `Remotes[0].Name: "L1" is taken`, Config[string]{Remotes: []Remote{{Name: "L1", Store: store}}}},
 		{"no name", "Remotes[0].Name: empty", Config[string]{Remotes: []Remote{{Store: store}}}},
-		{"nil store", "Remotes[0].Store: nil", Config[string]{Remotes: []Remote{{Name: "a"}}}},
-		{"typed nil store", "Remotes[0].Store: nil", Config[string]{Remotes: []Remote{{Name: "a", Store: nilStore}}}},
-		{"typed nil loader", "Config.Loader", Config[string]{Remotes: one, Loader: nilLoader}},
+		{"nil store", `Remotes[0].Store: tier "a" has none: give it one`, Config[string]{Remotes: []Remote{{Name: "a"}}}},
+		{"typed nil store", `Remotes[0].Store: tier "a" has a nil *memory.Store: look at the error`, Config[string]{Remotes: []Remote{{Name: "a", Store: nilStore}}}},
+		{"one store twice", `Remotes[1].Store: the one of tier "a" again`, Config[string]{Remotes: []Remote{{Name: "a", Store: store}, {Name: "b", Store: store}}}},
+		{"one store twice, two apart", `Remotes[2].Store: the one of tier "a" again`, Config[string]{Remotes: []Remote{{Name: "a", Store: store}, {Name: "b", Store: newProbe()}, {Name: "c", Store: store}}}},
+		{"beside stores that cannot be compared", "Config.TTL", Config[string]{Remotes: []Remote{{Name: "a", Store: bag}, {Name: "b", Store: bag}}, TTL: -1}},
+		{"typed nil loader", "Config.Loader: a nil *tier.source", Config[string]{Remotes: one, Loader: nilLoader}},
+		{"nil loader function", "Config.Loader: a nil tier.LoaderFunc[string]", Config[string]{Remotes: one, Loader: LoaderFunc[string](nil)}},
+		{"typed nil writer", "Config.Writer: a nil *tier.record", Config[string]{Remotes: one, Writer: nilWriter}},
+		{"typed nil observer", "Config.Observer: a nil *tier.hollowPart", Config[string]{Remotes: one, Observer: nilLink}},
+		{"nil observer function", "Config.Observer: a nil tier.ObserverFunc", Config[string]{Remotes: one, Observer: ObserverFunc(nil)}},
+		{"typed nil invalidator", "Config.Local.Invalidator: a nil *tier.hollowPart", Config[string]{Remotes: one, Local: Local[string]{Invalidator: nilLink}}},
+		{"typed nil outbox", "Config.Outbox: a nil *tier.hollowPart", Config[string]{Remotes: one, Outbox: nilLink}},
+		{"typed nil codec", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Remotes: one, Format: codec.Config[string]{Codec: nilLink}}},
+		{"typed nil codec without remotes", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Format: codec.Config[string]{Codec: nilLink}}},
+		{"typed nil reader", "Config.Format.Readers[1]: a nil *tier.hollowPart", Config[string]{Remotes: one, Format: codec.Config[string]{Readers: []codec.Codec[string]{codec.JSON[string](), nilLink}}}},
 		{"negative TTL", "Config.TTL", Config[string]{Remotes: one, TTL: -1}},
 		{"negative level TTL", "Remotes[0].TTL", Config[string]{Remotes: []Remote{{Name: "a", Store: store, TTL: -time.Second}}}},
 		{"negative timeout", "Remotes[0].Timeout", Config[string]{Remotes: []Remote{{Name: "a", Store: store, Timeout: -1}}}},
@@ -48,6 +68,25 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hollowPart is every optional part of a Config in one; a nil one panics when it is used.
+type hollowPart struct {
+	backends.Invalidator
+	Observer
+	OutboxLog
+	codec.Codec[string]
+}
+
+// bagStore is a store that == panics on.
+type bagStore struct {
+	*memory.Store
+	bag any
+}
+
+func TestNew_TakesStoresThatCannotBeCompared(t *testing.T) {
+	bag := bagStore{memory.New(memory.Config{}), []int{1}}
+	open(t, Config[string]{Remotes: []Remote{{Name: "a", Store: bag}, {Name: "b", Store: bag}}})
 }
 
 func TestNew_RefusesATypeNoCodecCanHold(t *testing.T) {
@@ -99,10 +138,71 @@ func TestClose_EverythingIsRefusedAfterwards(t *testing.T) {
 	}
 }
 
-func TestGet_RefusesAnEmptyKey(t *testing.T) {
-	c := open(t, over(nil, newProbe()))
-	_, err := c.Get(t.Context(), "")
-	wantErr(t, err, backends.ErrEmptyKey)
-	_, err = c.GetOrLoad(t.Context(), "k", nil)
-	wantErr(t, err, errNilLoad)
+func TestCalls_SayWhatIsWrongWithThem(t *testing.T) {
+	ctx, boom := t.Context(), func(context.Context, string) (string, error) { panic("boom") }
+	one := func(_ string, err error) error { return err }
+	many := func(_ map[string]string, err error) error { return err }
+	look := func(_ Entry[string], err error) error { return err }
+	name := func(id int) string { return fmt.Sprint(id) }
+	load := func(context.Context, int) (string, error) { return "v", nil }
+	panics := new(PanicError)
+	for _, tc := range []struct {
+		name, says string
+		is         error // nil: whatever it is
+		call       func(c *Cache[string]) error
+	}{
+		{"Get without a key", "cache: get: ", ErrEmptyKey, func(c *Cache[string]) error { return one(c.Get(ctx, "")) }},
+		{"GetOrLoad without a key", "cache: get: ", ErrEmptyKey, func(c *Cache[string]) error { return one(c.GetOrLoad(ctx, "", boom)) }},
+		{"GetMany without a key", "cache: get: ", ErrEmptyKey, func(c *Cache[string]) error { return many(c.GetMany(ctx, []string{"k", ""})) }},
+		{"Lookup without a key", "cache: lookup: ", ErrEmptyKey, func(c *Cache[string]) error { return look(c.Lookup(ctx, "")) }},
+		{"Set without a key", "cache: set: ", ErrEmptyKey, func(c *Cache[string]) error { return c.Set(ctx, "", "v") }},
+		{"SetMany without a key", "cache: set: ", ErrEmptyKey, func(c *Cache[string]) error { return c.SetMany(ctx, map[string]string{"": "v"}) }},
+		{"Delete without a key", "cache: delete: ", ErrEmptyKey, func(c *Cache[string]) error { return c.Delete(ctx, "") }},
+		{"Invalidate without a key", "cache: invalidate: ", ErrEmptyKey, func(c *Cache[string]) error { return c.Invalidate(ctx, "k", "") }},
+		{"Update without a key", "cache: update: ", ErrEmptyKey, func(c *Cache[string]) error {
+			return one(c.Update(ctx, "", func(old string, _ bool) (string, error) { return old, nil }))
+		}},
+		{"Increment without a key", "cache: increment: ", ErrEmptyKey, func(c *Cache[string]) error {
+			_, err := c.Increment(ctx, "", 1, IncrementOptions{})
+			return err
+		}},
+		{"no function", "GetOrLoad with a nil function", errNilLoad, func(c *Cache[string]) error { return one(c.GetOrLoad(ctx, "k", nil)) }},
+		{"no function, and the key is in L1", "GetOrLoad with a nil function", errNilLoad, func(c *Cache[string]) error { return one(c.GetOrLoad(ctx, "hit", nil)) }},
+		{"no function for many", "GetOrLoad with a nil function", errNilLoad, func(c *Cache[string]) error { return many(c.GetOrLoadMany(ctx, []string{"k"}, nil)) }},
+		{"no function to update", `update "k" with a nil function`, nil, func(c *Cache[string]) error { return one(c.Update(ctx, "k", nil)) }},
+		{"Memoize nothing", "Memoize with a nil fn", nil, func(c *Cache[string]) error { return one(Memoize[int, string](c, name, nil)(ctx, 7)) }},
+		{"Memoize without names", "Memoize with a nil key function", nil, func(c *Cache[string]) error { return one(Memoize(c, nil, load)(ctx, 7)) }},
+		{"Memoize nowhere", "Memoize with a nil cache", nil, func(*Cache[string]) error { return one(Memoize(nil, name, load)(ctx, 7)) }},
+		{"NewKeyed without names", "NewKeyed with a nil key function", nil, func(c *Cache[string]) error { return NewKeyed[int](c, nil).Set(ctx, 7, "v") }},
+		{"NewKeyed of nothing", "NewKeyed with a nil cache", nil, func(*Cache[string]) error {
+			return look(NewKeyed[int, string](nil, name).Lookup(ctx, 7))
+		}},
+		{"a loader that panics", `load of "k": panic: boom`, panics, func(c *Cache[string]) error { return one(c.GetOrLoad(ctx, "k", boom)) }},
+		{"a loader that leaves", `load of "k": `, flight.ErrGoexit, func(c *Cache[string]) error {
+			return one(c.GetOrLoad(ctx, "k", func(context.Context, string) (string, error) { runtime.Goexit(); return "", nil }))
+		}},
+		{"a loader of many that panics", `load of 2 keys, the first "`, panics, func(c *Cache[string]) error {
+			return many(c.GetOrLoadMany(ctx, []string{"k", "l"}, func(context.Context, []string) (map[string]string, error) { panic("boom") }))
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := open(t, over(nil, newProbe()))
+			if err := c.Set(ctx, "hit", "v"); err != nil {
+				t.Fatal(err)
+			}
+			err := tc.call(c)
+			if err == nil || !strings.Contains(err.Error(), tc.says) {
+				t.Fatalf("%v does not say %q", err, tc.says)
+			}
+			switch tc.is {
+			case nil:
+			case panics:
+				if p, ok := errors.AsType[*PanicError](err); !ok || p.Value != "boom" {
+					t.Errorf("%v is no PanicError", err)
+				}
+			default:
+				wantErr(t, err, tc.is)
+			}
+		})
+	}
 }

@@ -27,12 +27,12 @@ func (c *Cache[V]) Get(ctx context.Context, key string) (V, error) {
 // GetOrLoad is [Cache.Get] with load in place of the configured Loader. Callers of one key at a
 // time share one load, whichever of them brought it.
 func (c *Cache[V]) GetOrLoad(ctx context.Context, key string, load LoaderFunc[V]) (V, error) {
-	if v, ok := c.hit(key); ok {
-		return v, nil
-	}
-	if load == nil {
+	if load == nil { // before the hit: a mistake that shows on a miss alone is found in production
 		var zero V
 		return zero, errNilLoad
+	}
+	if v, ok := c.hit(key); ok {
+		return v, nil
 	}
 	return c.value(c.getSlow(ctx, key, asLoad[V](load)))
 }
@@ -70,7 +70,7 @@ func (c *Cache[V]) value(e *entry[V], err error) (V, error) {
 
 // getSlow is Get without a plain L1 hit. load is nil for a read that does not load.
 func (c *Cache[V]) getSlow(ctx context.Context, key string, load loadFunc[V]) (*entry[V], error) {
-	if err := c.check(key); err != nil {
+	if err := c.check("get", key); err != nil {
 		return nil, err
 	}
 	e, s := c.fromL1(key)

@@ -42,7 +42,7 @@ type IncrementOptions struct {
 // counted; it is not sent again. [ErrUnsupported]: the authority cannot count, or there is a
 // Writer. After any other error nothing has been counted.
 func (c *Cache[V]) Increment(ctx context.Context, key string, delta int64, o IncrementOptions) (int64, error) {
-	if err := c.check(key); err != nil {
+	if err := c.check("increment", key); err != nil {
 		return 0, err
 	}
 	if o.TTL < 0 {

@@ -105,6 +105,9 @@ func (c *Cache[V]) callLoader(ctx context.Context, key string, load loadFunc[V],
 	defer context.AfterFunc(c.life, cancel)()
 	start := c.clock.Precise()
 	l, err = c.guarded(ctx, func() (Loaded[V], error) { return load(ctx, key, c.oldOf(old)) })
+	if _, ok := errors.AsType[*PanicError](err); ok || errors.Is(err, flight.ErrGoexit) {
+		err = fmt.Errorf("cache: load of %q: %w", key, err)
+	}
 	took = time.Duration(c.clock.Precise() - start)
 	c.count.Inc(int(countLoads))
 	switch {

@@ -20,7 +20,7 @@ type Entry[V any] struct {
 // [ErrMiss]. A tier that fails is passed over if another one has the value, else its error comes
 // back.
 func (c *Cache[V]) Lookup(ctx context.Context, key string) (Entry[V], error) {
-	if err := c.check(key); err != nil {
+	if err := c.check("lookup", key); err != nil {
 		return Entry[V]{}, err
 	}
 	source := "L1"

@@ -125,7 +125,7 @@ func (c *Cache[V]) getManyOnce(ctx context.Context, keys []string, many manyFunc
 	}
 	var leads []*lead[V]
 	for _, key := range keys {
-		if err := c.check(key); err != nil {
+		if err := c.check("get", key); err != nil {
 			b.abandon(leads, err)
 			return nil, err
 		}
@@ -374,6 +374,9 @@ func (c *Cache[V]) callManyLoader(ctx context.Context, keys []string, many manyF
 		return Loaded[V]{}, err
 	}
 	_, took, err = c.callLoader(ctx, keys[0], load, nil)
+	if p, ok := errors.AsType[*PanicError](err); ok && len(keys) > 1 {
+		err = fmt.Errorf("cache: load of %d keys, the first %q: %w", len(keys), keys[0], p)
+	}
 	if err != nil {
 		return nil, took, err // values may still be written by a loader that was given up on
 	}

@@ -16,7 +16,7 @@ func (c *Cache[V]) SetMany(ctx context.Context, m map[string]V) error {
 	keys := slices.Sorted(maps.Keys(m))
 	ws := make([]write[V], len(keys))
 	for i, k := range keys {
-		if err := c.check(k); err != nil {
+		if err := c.check("set", k); err != nil {
 			return err
 		}
 		w, err := c.newWrite(ctx, k, m[k], SetOptions{})

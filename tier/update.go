@@ -81,7 +81,7 @@ func (c *Cache[V]) Update(ctx context.Context, key string, fn func(old V, ok boo
 // UpdateWith is [Cache.Update] with options.
 func (c *Cache[V]) UpdateWith(ctx context.Context, key string, fn func(old V, ok bool) (V, error), o UpdateOptions) (V, error) {
 	var zero V
-	if err := c.check(key); err != nil {
+	if err := c.check("update", key); err != nil {
 		return zero, err
 	}
 	switch {

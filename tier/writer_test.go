@@ -298,3 +298,58 @@ func TestGet_OvertakenByAnAcceptedWriteLeavesNothingInL1(t *testing.T) {
 	v, err = c.Get(t.Context(), "k")
 	want(t, v, err, "new")
 }
+
+// choosy is a later that refuses some keys, and cannot tell what became of others.
+type choosy struct {
+	*later
+	refuse map[string]error
+}
+
+func (w choosy) Write(ctx context.Context, ms []Mutation[string]) error {
+	errs := make([]error, len(ms))
+	for i, m := range ms {
+		if errs[i] = w.refuse[m.Key]; errs[i] == nil {
+			errs[i] = w.later.Write(ctx, []Mutation[string]{m})
+		}
+	}
+	return batchError(errs)
+}
+
+func TestSet_RefusedByADeferringWriterLeavesL1AsItIs(t *testing.T) {
+	full := errors.New("queue full")
+	for _, tc := range []struct {
+		name string
+		set  func(c *Cache[string]) error
+	}{
+		{"one at a time", func(c *Cache[string]) error {
+			var errs []error
+			for _, k := range []string{"refused", "unknown", "taken"} {
+				errs = append(errs, c.Set(t.Context(), k, "new"))
+			}
+			return errors.Join(errs...)
+		}},
+		{"many at once", func(c *Cache[string]) error {
+			return c.SetMany(t.Context(), map[string]string{"refused": "new", "unknown": "new", "taken": "new"})
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			src, p := newSource("refused", "old", "unknown", "old", "taken", "old"), newProbe()
+			l := &later{pending: map[string]Mutation[string]{}, src: src}
+			cfg := over(src, p)
+			cfg.Writer = choosy{l, map[string]error{"refused": full, "unknown": ErrUnknown}}
+			c := open(t, cfg)
+			if _, err := c.GetMany(t.Context(), []string{"refused", "unknown", "taken"}); err != nil {
+				t.Fatal(err)
+			}
+			err := tc.set(c)
+			wantErr(t, err, full)
+			wantErr(t, err, ErrUnknown)
+			for k, from := range map[string]string{"refused": "L1", "unknown": "a", "taken": "pending"} {
+				e, err := c.Lookup(t.Context(), k)
+				if err != nil || e.Source != from {
+					t.Errorf("%s: from %q, %v; want it from %q", k, e.Source, err, from)
+				}
+			}
+		})
+	}
+}

@@ -22,18 +22,12 @@ const (
 
 // Stamp is what is known of a key's history at one moment: see [Cache.Stamp].
 //
-// Keys share their counters. An invalidation therefore takes along what shares its epoch, which
-// is rare enough. Replacing must not: a cache that is only written to would lose half of what it
-// was given. So writes are counted apart, in a counter that Put and Replace compare, with the
-// shard's lock held, and Get does not.
+// Keys share their counters, so an invalidation also refuses the fills under way of keys that share
+// its epoch, which is rare enough. What is stored already stays.
 type Stamp struct {
-	epoch, generation uint64
-	writes            uint32
+	epoch              uint64
+	generation, writes uint32
 }
-
-// sum is the part of a stamp that a node keeps and Get compares. Both counters only go up, so they
-// are what they were exactly when their sum is.
-func (s Stamp) sum() uint64 { return s.epoch + s.generation }
 
 // Cache holds decoded values of this process. The values are shared by all callers, so they must
 // not be changed. Safe for concurrent use.
@@ -49,7 +43,7 @@ type Cache[T any] struct {
 	maxEntry   int64
 	policy     *ristretto.Cache[uint64, struct{}]
 	_          [64]byte
-	generation atomic.Uint64
+	generation atomic.Uint32
 	horizon    atomic.Int64 // no Get answers from here on
 	_          [64]byte
 	cost       atomic.Int64 // of all nodes, and of those about to be linked
@@ -78,11 +72,12 @@ func (c *Cache[T]) epoch(hash uint64) *atomic.Uint64 { return &c.epochs[hash>>24
 func (c *Cache[T]) written(hash uint64) *atomic.Uint32 { return &c.writes[hash>>24&c.epochMask] }
 
 // Get returns the value of key, and whether it is fresh; nil and Miss when there is none. It takes
-// no lock and allocates nothing.
+// no lock and allocates nothing. The value is the cache's own copy; that it is the same one says
+// that nothing was stored in between.
 func (c *Cache[T]) Get(key string) (*T, State) {
 	h := c.hash(key)
-	n := c.shard(h).find(h, key, c.without.recheck)
-	if n == nil || n.stamp != c.epoch(h).Load()+c.generation.Load() && !c.without.epoch {
+	n := c.shard(h).find(h, key)
+	if n == nil || n.generation != c.generation.Load() && !c.without.generation {
 		c.touch(h) // a key that is missed often is worth its space when it comes
 		return nil, Miss
 	}
@@ -91,19 +86,19 @@ func (c *Cache[T]) Get(key string) (*T, State) {
 	}
 	horizon := c.horizon.Load()
 	if n.soft == never && horizon == never {
-		return n.v, Fresh
+		return &n.v, Fresh
 	}
 	now := c.clock.Now()
 	if now >= horizon {
 		return nil, Miss
 	}
 	if now < n.soft {
-		return n.v, Fresh
+		return &n.v, Fresh
 	}
 	if n.expired(now) {
 		return nil, Miss
 	}
-	return n.v, Stale
+	return &n.v, Stale
 }
 
 // Stamp is the present moment of key's history. Take it before asking anybody else for the value:
@@ -118,7 +113,7 @@ func (c *Cache[T]) current(hash uint64, st Stamp) bool {
 	return c.epoch(hash).Load() == st.epoch && c.generation.Load() == st.generation && c.written(hash).Load() == st.writes
 }
 
-// Put stores a fill: a value that was read or loaded after st was taken. It stores nothing and
+// Put stores a fill: a copy of a value that was read or loaded after st was taken. It stores nothing and
 // returns false when the key was invalidated or replaced since then, when the entry would cost more
 // than a sixteenth of the cache, or when the cache is closed. When it returned true, every Get finds
 // the value at once, until it is invalidated, expires, or is evicted for space.
@@ -136,10 +131,8 @@ func (c *Cache[T]) Put(key string, st Stamp, v *T, cost, soft, hard int64) bool 
 	}
 	charge := n.meta.cost() // meta belongs to the shard once n is linked
 	waited := c.reserve(charge)
-	ok = c.link(n, func() bool {
-		n.stamp = st.sum()
-		return c.without.stamp || c.current(h, st)
-	})
+	n.generation = st.generation
+	ok = c.link(n, func() bool { return c.without.stamp || c.current(h, st) })
 	c.settle(charge, ok, waited)
 	return ok
 }
@@ -161,7 +154,7 @@ func (c *Cache[T]) Replace(key string, st Stamp, v *T, cost, soft, hard int64) b
 		if c.without.swap {
 			st = Stamp{epoch: c.epoch(h).Load(), writes: c.written(h).Load(), generation: c.generation.Load()}
 		}
-		n.stamp = st.sum()
+		n.generation = st.generation
 		return c.current(h, st) && c.written(h).CompareAndSwap(st.writes, st.writes+1)
 	})
 	c.settle(charge, ok, waited)
@@ -198,8 +191,8 @@ func (c *Cache[T]) Flush() {
 	c.sweepAll()
 }
 
-// invalidate bumps the epoch first: from then on no Get returns what is there. Unlinking the node
-// is only for the memory.
+// invalidate raises the epoch first: from then on nothing that was stamped before is stored. What
+// was stored until then, also meanwhile, it then takes out.
 func (c *Cache[T]) invalidate(hash uint64) {
 	c.epoch(hash).Add(1)
 	s := c.shard(hash)

@@ -56,18 +56,19 @@ func TestPut_AFillThatWasOvertakenIsNotStored(t *testing.T) {
 
 func TestPut_AnOvertakenFillIsSeenWithoutTheStamps(t *testing.T) {
 	// Either of the two comparisons is enough; without both the old value is served.
-	for _, w := range []without{{stamp: true}, {epoch: true}} {
-		c := newTest(t, Config{without: w})
-		st := c.Stamp("k")
-		c.Invalidate("k")
-		c.Put("k", st, ptr(1), 8, 0, 0)
-		want(t, c, "k", Miss, 0)
-	}
-	c := newTest(t, Config{without: without{stamp: true, epoch: true}})
+	c := newTest(t, Config{})
 	st := c.Stamp("k")
 	c.Invalidate("k")
-	c.Put("k", st, ptr(1), 8, 0, 0)
-	want(t, c, "k", Fresh, 1)
+	if c.Put("k", st, ptr(1), 8, 0, 0) {
+		t.Error("stored")
+	}
+	want(t, c, "k", Miss, 0)
+
+	blind := newTest(t, Config{without: without{stamp: true}})
+	st = blind.Stamp("k")
+	blind.Invalidate("k")
+	blind.Put("k", st, ptr(1), 8, 0, 0)
+	want(t, blind, "k", Fresh, 1) // else the test proves nothing
 }
 
 func TestReplace_OfTwoWritersNeitherKnowsWhoWon(t *testing.T) {
@@ -104,6 +105,40 @@ func TestReplace_TakesNoOtherKeysAlong(t *testing.T) {
 	}
 	for i := range 1000 {
 		want(t, c, strconv.Itoa(i), Fresh, i)
+	}
+}
+
+func TestInvalidate_TakesNoOtherKeysAlong(t *testing.T) {
+	c := newTest(t, Config{Epochs: 4}) // every key has hundreds of companions
+	for i := range 1000 {
+		fill(c, strconv.Itoa(i), i)
+	}
+	for i := range 500 {
+		c.Invalidate(strconv.Itoa(i))
+	}
+	for i := range 1000 {
+		state := Fresh
+		if i < 500 {
+			state = Miss
+		}
+		want(t, c, strconv.Itoa(i), state, i)
+	}
+	agree(t, c)
+}
+
+func TestGet_ReturnsTheCachesOwnCopy(t *testing.T) {
+	c := newTest(t, Config{})
+	v := 1
+	c.Put("k", c.Stamp("k"), &v, 8, 0, 0)
+	v = 2
+	want(t, c, "k", Fresh, 1)
+	was, _ := c.Get("k")
+	if again, _ := c.Get("k"); again != was {
+		t.Error("another value, though nothing was stored")
+	}
+	fill(c, "k", 1)
+	if now, _ := c.Get("k"); now == was {
+		t.Error("the same value after another was stored")
 	}
 }
 
@@ -170,12 +205,12 @@ func TestFlush_TakesEverythingAndGivesTheMemoryBack(t *testing.T) {
 	if st := c.Stats(); st.Entries != 1 {
 		t.Errorf("%+v", st)
 	}
-	slots := 0
+	buckets := 0
 	for i := range c.shards {
-		slots += len(c.shards[i].table.Load().slots)
+		buckets += len(c.shards[i].table.Load().buckets)
 	}
-	if slots > shardCount*minSlots {
-		t.Errorf("%d slots kept for one entry", slots)
+	if buckets > shardCount*minBuckets {
+		t.Errorf("%d buckets kept for one entry", buckets)
 	}
 }
 
@@ -188,13 +223,20 @@ func TestFlush_CostsTheSameForAnyNumberOfEntries(t *testing.T) {
 	if n := testing.AllocsPerRun(100, c.Flush); n != 0 {
 		t.Error(n)
 	}
-	// It touches no shard: with every one of them locked it still returns.
-	for i := range c.shards {
-		c.shards[i].mu.Lock()
-	}
-	c.Flush()
-	for i := range c.shards {
-		c.shards[i].mu.Unlock()
+	// It touches no shard: with every one of them locked it still returns, and nothing is served.
+	for _, blind := range []bool{false, true} {
+		c := newTest(t, Config{without: without{generation: blind}})
+		fill(c, "k", 1)
+		for i := range c.shards {
+			c.shards[i].mu.Lock()
+		}
+		c.Flush()
+		if _, s := c.Get("k"); (s == Miss) == blind {
+			t.Errorf("state %d, without the comparison: %v", s, blind)
+		}
+		for i := range c.shards {
+			c.shards[i].mu.Unlock()
+		}
 	}
 }
 
@@ -216,12 +258,15 @@ func TestGet_AllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestNode_IsACacheLine(t *testing.T) {
-	if size := unsafe.Sizeof(node[int]{}); size != 64 {
-		t.Error(size)
+func TestLayout_IsThatOfCacheLines(t *testing.T) {
+	if size := unsafe.Sizeof(bucket[int]{}); size != 64 {
+		t.Error("bucket:", size)
 	}
 	if size := unsafe.Sizeof(shard[int]{}); size != 128 {
-		t.Error(size)
+		t.Error("shard:", size)
+	}
+	if at := unsafe.Offsetof(node[int]{}.v); at != 48 {
+		t.Error("the value begins at", at)
 	}
 }
 

@@ -28,14 +28,10 @@ func (c *Cache[T]) Close() {
 func (s *shard[T]) clear() (cost int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range s.table.Load().slots {
-		for n := s.table.Load().slots[i].Load(); n != nil; n = n.next.Load() {
-			cost += n.meta.cost()
-		}
+	for i := range s.table.Load().buckets {
+		s.table.Load().buckets[i].each(func(n *node[T], _ place[T]) { cost += n.meta.cost() })
 	}
-	s.moving.Store(true)
-	s.table.Store(newTable[T](minSlots))
-	s.moving.Store(false)
+	s.table.Store(newTable[T](minBuckets))
 	s.count, s.queue, s.gone = 0, nil, nil
 	return cost
 }

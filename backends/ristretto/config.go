@@ -14,7 +14,7 @@ import (
 
 const (
 	defaultMaxCost = 64 << 20
-	minEpochs      = 1 << 16
+	defaultEpochs  = 1 << 16
 
 	// entryOverhead is charged for every entry on top of its key and its value: its node, its place
 	// in the index and in ristretto's two maps, its share of the frequency sketch. Measured 215 to
@@ -33,9 +33,8 @@ type Config struct {
 	MaxCost int64
 
 	// Epochs is how many counters the keys share for invalidation, a power of two. A key that is
-	// invalidated or replaced takes along the entries that share its counter: with 65,536 counters
-	// and 100,000 entries, 1.5 of them. Eight bytes each. 0 = one for each KiB of MaxCost, at least
-	// 65,536.
+	// invalidated or replaced makes the cache refuse the fills under way of keys that share its
+	// counter. Twelve bytes each. 0 = 65,536.
 	Epochs int
 
 	// Counters is how many four-bit counters ristretto estimates the popularity of keys with, at
@@ -53,12 +52,11 @@ type Config struct {
 
 // without removes one protection each, so that a test can see that it would see the bug.
 type without struct {
-	epoch   bool // Get does not compare stamps
-	stamp   bool // Put does not compare stamps
-	swap    bool // Replace takes the epoch whatever it is
-	recheck bool // a Get that met a table being resized does not look again
-	room    bool // Put does not wait for room
-	gate    bool // Close does not wait for the readers inside ristretto
+	generation bool // Get does not compare generations
+	stamp      bool // Put does not compare stamps
+	swap       bool // Replace takes the epoch whatever it is
+	room       bool // Put does not wait for room
+	gate       bool // Close does not wait for the readers inside ristretto
 }
 
 // New makes a cache and starts its one goroutine; [Cache.Close] ends it.
@@ -67,7 +65,7 @@ func New[T any](cfg Config) (*Cache[T], error) {
 		cfg.MaxCost = defaultMaxCost
 	}
 	if cfg.Epochs == 0 {
-		cfg.Epochs = 1 << bits.Len64(uint64(max(minEpochs, cfg.MaxCost>>10)-1))
+		cfg.Epochs = defaultEpochs
 	}
 	if cfg.MaxCost < 0 {
 		return nil, fmt.Errorf("ristretto: negative MaxCost %d", cfg.MaxCost)
@@ -112,7 +110,7 @@ func New[T any](cfg Config) (*Cache[T], error) {
 	c.room.L = &c.full
 	c.horizon.Store(never)
 	for i := range c.shards {
-		c.shards[i].table.Store(newTable[T](minSlots))
+		c.shards[i].table.Store(newTable[T](minBuckets))
 	}
 	policy, err := ristretto.NewCache(&ristretto.Config[uint64, struct{}]{
 		NumCounters:        cfg.Counters,

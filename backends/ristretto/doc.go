@@ -3,8 +3,9 @@
 //
 // # Two halves
 //
-// The index is ours: chained buckets of atomic pointers, read without a lock, written under one of 256
-// locks. It holds every entry from the moment Put returns until it is invalidated, evicted, or swept.
+// The index is ours: buckets of a cache line that are read without a lock, written under one of 256
+// locks; an entry has its value in it. It holds every entry from the moment Put returns until it is
+// invalidated, evicted, or swept.
 // ristretto is the judge: it knows hashes and costs, not values, and says which entries have to go.
 // One goroutine tells it of what is new, gone, or has another size, gathers changes while nobody waits
 // for room, and waits for its answers every thousand changes.
@@ -26,16 +27,18 @@
 // # Fences
 //
 // A fill can be overtaken: a read of the remote tier is under way while the key is invalidated, and
-// what it brings is old. So a key has an epoch, shared with the keys of its shard, and the cache has
-// a generation. Invalidate raises the first, Flush the second. [Cache.Stamp] reads both before the
-// remote is asked; [Cache.Put] stores only if they have not moved, the entry keeps their sum, and
-// every Get compares it. [Cache.Replace] goes further, for a value this process has just written: it
-// stores only if it can itself raise the epoch from the value it captured, so that of two concurrent
-// writers none stores what the other may have overwritten.
+// what it brings is old. So a key has an epoch, shared with other keys, and the cache has a
+// generation. Invalidate raises the first and takes the entry out, Flush raises the second.
+// [Cache.Stamp] reads both before the remote is asked; [Cache.Put] stores only if they have not moved,
+// compared with the lock held that Invalidate takes after it has raised the epoch. The entry keeps the
+// generation, and every Get compares it. [Cache.Replace] goes further, for a value this process has just
+// written: it stores only if it can itself count up the writes of the key from what it captured, so
+// that of two concurrent writers none stores what the other may have overwritten.
 //
 // # Memory
 //
 // An entry is charged its key, the cost given with its value, and 224 bytes. Besides the entries there
-// are the epochs (half a mebibyte or more) and the frequency sketch (about five per cent of MaxCost).
-// The cache keeps the key string it is given: pass a copy if yours is a small part of a large one.
+// are the epochs (three quarters of a mebibyte) and the frequency sketch (about five per cent of
+// MaxCost). The cache keeps the key string it is given: pass a copy if yours is a small part of a large
+// one. Whoever keeps a value that Get returned keeps its entry.
 package ristretto

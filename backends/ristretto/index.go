@@ -2,6 +2,7 @@ package ristretto
 
 import (
 	"math"
+	"math/bits"
 	"sync"
 	"sync/atomic"
 )
@@ -9,27 +10,29 @@ import (
 const (
 	shardBits  = 8
 	shardCount = 1 << shardBits
-	minSlots   = 8
+	minBuckets = 2
+
+	// ways is how many entries a bucket has room for: with their tags, and the pointer to what did
+	// not fit, a cache line. Tables grow, by half, when there are five entries a bucket.
+	ways     = 6
+	fullWays = 5
 
 	costUnit    = 16 // bytes
 	maxNodeCost = (1<<24 - 1) * costUnit
 )
 
-// node is one entry: a cache line of 64 bytes. It is written before it is published, and after that
-// only in three places: next and meta with the lock of its shard held, the warmth in tail by readers.
+// node is one entry, with its value in it: what a hit reads lies together. It is written before it
+// is published, and after that only in two places: meta with the lock of its shard held, the warmth
+// in tail by readers.
 type node[T any] struct {
-	next  link[T]
-	hash  uint64
-	key   string
-	v     *T
-	stamp uint64        // epoch + generation under which v is valid
-	soft  int64         // fresh before this
-	tail  atomic.Uint32 // from soft to the hard deadline, and in its low bits how warm it is
-	meta  meta
+	hash       uint64
+	key        string
+	soft       int64         // fresh before this
+	tail       atomic.Uint32 // from soft to the hard deadline, and in its low bits how warm it is
+	meta       meta
+	generation uint32 // of the cache, under which it is valid
+	v          T
 }
-
-// link is what points to a node: a slot of the table, or the next of the node before.
-type link[T any] struct{ atomic.Pointer[node[T]] }
 
 // meta is cost in units of 16 bytes (24 bits), the last batch that told ristretto about the entry
 // (5 bits), and three flags.
@@ -99,98 +102,146 @@ func (n *node[T]) expired(now int64) bool {
 	}
 }
 
-// shard is a part of the index: chained buckets that are read without a lock. Padded to two cache
-// lines, so that writers of one do not slow readers of its neighbour.
+// shard is a part of the index: buckets that are read without a lock. Padded to two cache lines, so
+// that writers of one do not slow readers of its neighbour.
 type shard[T any] struct {
-	table  atomic.Pointer[table[T]]
-	moving atomic.Bool // chains are being relinked to another table
+	table atomic.Pointer[table[T]]
 
 	mu    sync.Mutex // guards the writes of everything here
 	count int
 	queue []uint64 // hashes of entries ristretto is to be told about
 	gone  []uint64 // hashes of entries ristretto knows and the index has dropped
-	_     [128 - 8 - 8 - 8 - 8 - 24 - 24]byte
+	_     [128 - 8 - 8 - 8 - 24 - 24]byte
 }
 
-type table[T any] struct{ slots []link[T] }
+// table is never changed into another: a shard that grows gets a new one, and readers of the old
+// one see what was there before that.
+type table[T any] struct{ buckets []bucket[T] }
 
-func newTable[T any](n int) *table[T] { return &table[T]{make([]link[T], n)} }
-
-func (t *table[T]) slot(hash uint64) *link[T] {
-	return &t.slots[hash&uint64(len(t.slots)-1)]
+// bucket holds the nodes of some hashes. A node stays at its place until it is dropped or replaced
+// by one of the same hash, so a reader that found its tag finds it, or what came after it.
+type bucket[T any] struct {
+	tags  atomic.Uint64 // a byte for each way: seven bits of the hash and the eighth set, or 0
+	nodes [ways]atomic.Pointer[node[T]]
+	more  atomic.Pointer[bucket[T]]
 }
 
-// find walks without the lock. A reader that met nothing while the chains were being relinked looks
-// again under the lock: what was put must be seen.
-func (s *shard[T]) find(hash uint64, key string, once bool) *node[T] {
-	t := s.table.Load()
-	for n := t.slot(hash).Load(); n != nil; n = n.next.Load() {
-		if n.hash == hash && n.key == key {
-			return n
+// place is where a node is.
+type place[T any] struct {
+	b   *bucket[T]
+	way int
+}
+
+func newTable[T any](n int) *table[T] { return &table[T]{make([]bucket[T], n)} }
+
+// bucket is where the nodes of hash are. It uses other bits than the shard and the tag.
+func (t *table[T]) bucket(hash uint64) *bucket[T] {
+	return &t.buckets[hash>>24&math.MaxUint32*uint64(len(t.buckets))>>32]
+}
+
+const (
+	tagOnes  = 0x01_01_01_01_01_01
+	tagHighs = 0x80_80_80_80_80_80
+)
+
+func tagOf(hash uint64) uint64 { return hash&0x7f | 0x80 }
+
+// matches has the high bit of every byte of tags that is tag, and rarely of one that is not.
+func matches(tags, tag uint64) uint64 {
+	x := tags ^ tag*tagOnes
+	return (x - tagOnes) &^ x & tagHighs
+}
+
+func wayOf(match uint64) int { return bits.TrailingZeros64(match) >> 3 }
+
+// find walks without the lock.
+func (s *shard[T]) find(hash uint64, key string) *node[T] {
+	for b := s.table.Load().bucket(hash); b != nil; b = b.more.Load() {
+		for m := matches(b.tags.Load(), tagOf(hash)); m != 0; m &= m - 1 {
+			if n := b.nodes[wayOf(m)].Load(); n != nil && n.hash == hash && n.key == key {
+				return n
+			}
 		}
-	}
-	if (s.moving.Load() || s.table.Load() != t) && !once {
-		return s.findLocked(hash, key)
 	}
 	return nil
 }
 
-func (s *shard[T]) findLocked(hash uint64, key string) *node[T] {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n, _ := s.at(hash); n != nil && n.key == key {
-		return n
-	}
-	return nil
-}
-
-// at is the node of a hash, and the link that points to it; with the lock held. Two keys of one hash
-// cannot both be kept: the later one is.
-func (s *shard[T]) at(hash uint64) (*node[T], *link[T]) {
-	link := s.table.Load().slot(hash)
-	for n := link.Load(); n != nil; n = link.Load() {
-		if n.hash == hash {
-			return n, link
+// at is the node of a hash and its place; with the lock held. Two keys of one hash cannot both be
+// kept: the later one is.
+func (s *shard[T]) at(hash uint64) (*node[T], place[T]) {
+	for b := s.table.Load().bucket(hash); b != nil; b = b.more.Load() {
+		for m := matches(b.tags.Load(), tagOf(hash)); m != 0; m &= m - 1 {
+			if n := b.nodes[wayOf(m)].Load(); n != nil && n.hash == hash {
+				return n, place[T]{b, wayOf(m)}
+			}
 		}
-		link = &n.next
 	}
-	return nil, link
+	return nil, place[T]{}
 }
 
-// put links n, in the place of old, which at points to; or, without an old, at the head of its chain.
-func (s *shard[T]) put(n, old *node[T], at *link[T]) {
+// put stores n in the place of old; or, without an old, where there is room.
+func (s *shard[T]) put(n, old *node[T], at place[T]) {
 	if old != nil {
-		n.next.Store(old.next.Load())
-		at.Store(n)
+		at.b.nodes[at.way].Store(n)
 		return
 	}
-	if t := s.table.Load(); s.count >= len(t.slots) {
-		s.resize(2 * len(t.slots))
+	if size := len(s.table.Load().buckets); s.count >= fullWays*size {
+		s.resize(size + size/2)
 	}
-	head := s.table.Load().slot(n.hash)
-	n.next.Store(head.Load())
-	head.Store(n)
+	s.table.Load().add(n)
 	s.count++
 }
 
-// cut unlinks the node that link points to. Its next stays, for the readers that stand on it.
-func (s *shard[T]) cut(n *node[T], at *link[T]) {
-	at.Store(n.next.Load())
+// add stores n, whose hash the table does not have.
+func (t *table[T]) add(n *node[T]) {
+	b := t.bucket(n.hash)
+	for {
+		tags := b.tags.Load()
+		if free := ^tags & tagHighs; free != 0 {
+			way := wayOf(free)
+			b.nodes[way].Store(n) // before its tag, for the readers
+			b.tags.Store(tags | tagOf(n.hash)<<(8*way))
+			return
+		}
+		if b.more.Load() == nil {
+			b.more.Store(new(bucket[T]))
+		}
+		b = b.more.Load()
+	}
+}
+
+// cut removes the node of hash at its place. A bucket that is empty then goes too, unless it is the
+// first of its chain; what it points to stays, for the readers that stand on it.
+func (s *shard[T]) cut(hash uint64, at place[T]) {
+	tags := at.b.tags.Load() &^ (0xff << (8 * at.way))
+	at.b.tags.Store(tags)
+	at.b.nodes[at.way].Store(nil)
 	s.count--
+	if tags != 0 {
+		return
+	}
+	for b := s.table.Load().bucket(hash); b != nil; b = b.more.Load() {
+		if b.more.Load() == at.b {
+			b.more.Store(at.b.more.Load())
+			return
+		}
+	}
+}
+
+// each calls f with every node and its place; f may cut it.
+func (b *bucket[T]) each(f func(n *node[T], at place[T])) {
+	for ; b != nil; b = b.more.Load() {
+		for m := b.tags.Load() & tagHighs; m != 0; m &= m - 1 {
+			way := wayOf(m)
+			f(b.nodes[way].Load(), place[T]{b, way})
+		}
+	}
 }
 
 func (s *shard[T]) resize(size int) {
-	s.moving.Store(true)
 	from, to := s.table.Load(), newTable[T](size)
-	for i := range from.slots {
-		for n := from.slots[i].Load(); n != nil; {
-			after := n.next.Load()
-			head := to.slot(n.hash)
-			n.next.Store(head.Load())
-			head.Store(n)
-			n = after
-		}
+	for i := range from.buckets {
+		from.buckets[i].each(func(n *node[T], _ place[T]) { to.add(n) })
 	}
 	s.table.Store(to)
-	s.moving.Store(false)
 }

@@ -18,9 +18,9 @@ const (
 	maxGather = 100 * time.Millisecond
 
 	// sweepEvery and sweepShards: expired entries that nobody asks for are gone within 32 seconds.
-	sweepEvery  = time.Second
-	sweepShards = shardCount / 32
-	sweepSlots  = 4096 // slots looked at with the lock held
+	sweepEvery   = time.Second
+	sweepShards  = shardCount / 32
+	sweepBuckets = 1024 // looked at with the lock held
 )
 
 // judging is the state of the goroutine that tells ristretto about changes. It is the only one that
@@ -40,7 +40,7 @@ type judging struct {
 
 	changes []change
 	cursor  int // next shard to sweep
-	slot    int // next slot in it
+	slot    int // next bucket in it
 }
 
 type change struct {

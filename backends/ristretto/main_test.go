@@ -62,11 +62,11 @@ func agree(t testing.TB, c *Cache[int]) {
 	var sum, count int64
 	for i := range c.shards {
 		s := &c.shards[i]
-		for j := range s.table.Load().slots {
-			for n := s.table.Load().slots[j].Load(); n != nil; n = n.next.Load() {
+		for j := range s.table.Load().buckets {
+			s.table.Load().buckets[j].each(func(n *node[int], _ place[int]) {
 				sum += n.meta.cost()
 				count++
-			}
+			})
 		}
 	}
 	if st := c.Stats(); sum != st.Cost || count != st.Entries || st.Pending != 0 {

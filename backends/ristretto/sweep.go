@@ -7,7 +7,7 @@ func (c *Cache[T]) sweepAll() {
 }
 
 // sweepSome takes entries out of memory that no Get returns any more: expired, or of an older
-// generation or epoch. ristretto would keep them until it needs the room.
+// generation. ristretto would keep them until it needs the room.
 func (c *Cache[T]) sweepSome() {
 	if c.sweep.Load() <= 0 {
 		return
@@ -28,28 +28,22 @@ func (c *Cache[T]) sweepPart(s *shard[T]) (dropped, done bool) {
 	now, gen := c.clock.Now(), c.generation.Load()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slots := s.table.Load().slots
-	end := min(c.slot+sweepSlots, len(slots))
+	buckets := s.table.Load().buckets
+	end := min(c.slot+sweepBuckets, len(buckets))
 	for i := min(c.slot, end); i < end; i++ {
-		at := &slots[i]
-		for n := at.Load(); n != nil; n = at.Load() {
-			if n.stamp == c.epoch(n.hash).Load()+gen && !n.expired(now) {
-				at = &n.next
-				continue
+		buckets[i].each(func(n *node[T], at place[T]) {
+			if n.generation != gen || n.expired(now) {
+				c.drop(s, n, at)
+				dropped = true
 			}
-			c.drop(s, n, at)
-			dropped = true
-		}
+		})
 	}
 	c.slot = end
-	if end < len(slots) {
+	if end < len(buckets) {
 		return dropped, false
 	}
-	if size := len(slots); size > minSlots && s.count < size/8 {
-		for size > minSlots && s.count < size/2 {
-			size /= 2
-		}
-		s.resize(size)
+	if size := len(buckets); size > minBuckets && s.count < size {
+		s.resize(max(minBuckets, s.count/2))
 	}
 	return dropped, true
 }

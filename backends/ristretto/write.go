@@ -10,7 +10,7 @@ func (c *Cache[T]) entry(hash uint64, key string, v *T, cost, soft, hard int64) 
 		c.refused.Add(1)
 		return nil, false
 	}
-	n := &node[T]{hash: hash, key: key, v: v, meta: costOf(cost)}
+	n := &node[T]{hash: hash, key: key, v: *v, meta: costOf(cost)}
 	from, tail := deadlines(soft, hard)
 	n.soft = from
 	n.tail.Store(tail)
@@ -86,8 +86,8 @@ func (c *Cache[T]) link(n *node[T], valid func() bool) bool {
 }
 
 // drop unlinks n, with the lock held. The caller wakes the judge after it.
-func (c *Cache[T]) drop(s *shard[T], n *node[T], link *link[T]) {
-	s.cut(n, link)
+func (c *Cache[T]) drop(s *shard[T], n *node[T], at place[T]) {
+	s.cut(n.hash, at)
 	c.cost.Add(-n.meta.cost())
 	if n.meta&judged != 0 {
 		s.gone = append(s.gone, n.hash)

@@ -4,5 +4,5 @@
 //
 // ristretto is configured as its authors advise (ten counters an entry, 64 buffered items), otter
 // with a maximum size; "-ttl" gives every entry an expiry, which is what an SDK has to do: compare
-// hearth, which checks two deadlines and two counters on every hit, with those.
+// hearth, which checks two deadlines and a generation on every hit, with those.
 package l1

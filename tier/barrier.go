@@ -20,7 +20,9 @@ import (
 // ones is a miss. Clearing is counting up, in constant time, and the server's order decides: no
 // clock is compared, and no list of keys is kept. A counter that the server lost begins anew at
 // the time of day, in milliseconds, which no earlier count has reached: what was stored before
-// is then a miss, never the other way round.
+// is then a miss, never the other way round. A server that comes back with older data than it had
+// (a snapshot, a restored file) brings an older count with it; the first process that knew a newer
+// one counts on from there, and what the server brought back is a miss.
 type Barriers struct {
 	// Enabled turns them on. They need a Namespace, and an authority that counts.
 	Enabled bool
@@ -79,20 +81,40 @@ func (c *Cache[V]) newBarriers() (*barriers, error) {
 }
 
 // ask adds delta to the barrier on the server and remembers the result. With 0 it reads; a
-// barrier that is not there is made.
+// barrier that is not there is made, and one that went back is counted beyond where it was.
 func (b *barriers) ask(ctx context.Context, name string, delta int64) (uint64, error) {
-	at := b.now() // before the question: what changes while it is under way is seen next time
+	at, least := b.now(), b.least(name) // before the question: what changes while it is under way is seen next time
 	n, err := b.lv.increment(ctx, b.prefix+name, delta, b.wall())
+	if err == nil && uint64(n) < least {
+		n, err = b.lv.increment(ctx, b.prefix+name, int64(least-uint64(n))+1, b.wall())
+	}
 	if err != nil {
 		return 0, err
 	}
+	return b.learn(name, uint64(n), at), nil
+}
+
+// least is what the barrier has reached for all that is known.
+func (b *barriers) least(name string) uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.known) >= maxBarriers {
+	return b.known[name].count
+}
+
+// learn remembers an answer to a question asked at a time, and returns the newest there was: of
+// two answers the one that was given first can come last.
+func (b *barriers) learn(name string, count uint64, at int64) uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k, ok := b.known[name]
+	if ok && k.count > count {
+		return k.count
+	}
+	if !ok && len(b.known) >= maxBarriers {
 		clear(b.known)
 	}
-	b.known[name] = known{count: uint64(n), at: at}
-	return uint64(n), nil
+	b.known[name] = known{count: count, at: max(at, k.at)}
+	return count
 }
 
 // current returns the barrier's count, at most maxAge old, and whether it is another than the

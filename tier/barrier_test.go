@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/backendtest"
 	"github.com/hearthcache/hearth/backends/memory"
 )
 
@@ -90,6 +93,77 @@ func TestClear_LostBarrierHidesWhatWasStoredBefore(t *testing.T) {
 		p.Store.Delete(t.Context(), "t!g") // evicted, or the server was restarted
 		v, err := open(t, barred(src, p)).Get(t.Context(), "k")
 		want(t, v, err, "2")
+	})
+}
+
+// A server that comes back with an old snapshot has an old count: what was cleared in between
+// must not be read again, in any process.
+func TestClear_BarrierThatGoesBackIsCountedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		src, p := newSource("k", "old"), newProbe()
+		cfg := barred(src, p)
+		cfg.Local.Disabled = true
+		c, other := open(t, cfg), open(t, cfg)
+		for _, x := range []*Cache[string]{c, other} {
+			if _, err := x.Get(ctx, "k"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		snapshot := map[string]backends.Item{}
+		for _, key := range []string{"t:k", "t!g"} {
+			it, err := p.Store.Get(ctx, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			snapshot[key] = it
+		}
+		src.set("k", "new")
+		if err := c.Clear(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for key, it := range snapshot {
+			if err := p.Store.Set(ctx, key, it); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Second) // what is known of the barrier is too old
+		for _, x := range []*Cache[string]{c, other, open(t, cfg)} {
+			v, err := x.Get(ctx, "k")
+			want(t, v, err, "new")
+		}
+	})
+}
+
+// A question from before a Clear is answered first, and its answer arrives last.
+func TestClear_LateAnswerDoesNotBringTheOldBarrierBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		f := backendtest.NewFaulty(memory.New(memory.Config{}), 1)
+		cfg := over(nil, f)
+		cfg.Barriers.Enabled, cfg.Local.Disabled = true, true
+		c := open(t, cfg)
+		if err := c.Set(ctx, "k", "cleared"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second) // what is known of the barrier is too old
+		gate, first := make(chan struct{}), true
+		f.After(func(op backendtest.Op, _ string) {
+			if op == backendtest.OpIncrement && first {
+				first = false
+				<-gate
+			}
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = c.Lookup(ctx, "k") })
+		synctest.Wait()
+		if err := c.Clear(ctx); err != nil {
+			t.Fatal(err)
+		}
+		close(gate)
+		wg.Wait()
+		_, err := c.Lookup(ctx, "k")
+		wantErr(t, err, ErrMiss)
 	})
 }
 

@@ -120,7 +120,7 @@ type memoryLog struct {
 	mu     sync.Mutex
 	owed   map[string]Owed
 	settle func() func() // called before keys are settled; what it returns is called afterwards
-	owe    func() // called when keys have been owed
+	owe    func()        // called when keys have been owed
 }
 
 func (l *memoryLog) oweCalled(fn func()) {

@@ -26,12 +26,13 @@ type committer[V any] struct {
 	wake chan struct{} // somebody waits
 	lazy chan struct{} // something may be forgotten
 	stop chan struct{}
+	over chan struct{} // closed after the last commit
 
 	mu      sync.Mutex
 	subs    []*submission[V]
 	parked  []Record
 	forgets []Ref
-	last    int // callers in the last commit
+	last    int // callers in the last commit, and those who were waiting when it ended
 }
 
 // submission is what one caller waits for.
@@ -43,7 +44,7 @@ type submission[V any] struct {
 
 func (c *committer[V]) init() {
 	c.wake, c.lazy = make(chan struct{}, 1), make(chan struct{}, 1)
-	c.stop = make(chan struct{})
+	c.stop, c.over = make(chan struct{}), make(chan struct{})
 }
 
 // commit returns when the journal has ops, and whatever was to be forgotten before. When it
@@ -61,10 +62,14 @@ func (w *Writer[V]) submit(ctx context.Context, s *submission[V]) error {
 	if w.cfg.faults.ackBeforeCommit {
 		return nil
 	}
+	var gone error
 	select {
 	case err := <-s.done:
 		return err
 	case <-ctx.Done():
+		gone = context.Cause(ctx)
+	case <-c.over: // a Redrive or Discard beside Close: nobody will come for it, or has just done so
+		gone = ErrClosed
 	}
 	c.mu.Lock()
 	i := slices.Index(c.subs, s)
@@ -72,11 +77,14 @@ func (w *Writer[V]) submit(ctx context.Context, s *submission[V]) error {
 		c.subs = slices.Delete(c.subs, i, i+1)
 	}
 	c.mu.Unlock()
-	if i < 0 {
-		return unknown(context.Cause(ctx))
+	switch {
+	case i >= 0:
+		w.unreserve(s.ops)
+		return gone
+	case gone == ErrClosed:
+		return <-s.done
 	}
-	w.unreserve(s.ops)
-	return context.Cause(ctx)
+	return unknown(gone)
 }
 
 // forget has records removed with one of the next commits, in the order of the calls: whoever
@@ -113,6 +121,7 @@ func signal(ch chan struct{}) {
 
 func (w *Writer[V]) commitLoop() {
 	c := &w.commits
+	defer close(c.over)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -123,6 +132,7 @@ func (w *Writer[V]) commitLoop() {
 			timer.Reset(forgetDelay)
 			select {
 			case <-c.wake:
+				c.gather(timer)
 			case <-timer.C:
 			case <-c.stop:
 			}
@@ -134,8 +144,9 @@ func (w *Writer[V]) commitLoop() {
 	}
 }
 
-// gather waits until nearly as many callers have come as were in the last commit: those whom it
-// has set free are about to return, and would otherwise share every second commit.
+// gather waits until nearly all callers are there that were when the last commit ended, in it or
+// waiting: those whom it has set free are about to return, and two halves would otherwise take
+// turns, each with an fsync of its own.
 func (c *committer[V]) gather(timer *time.Timer) {
 	timer.Reset(gatherTime)
 	defer timer.Stop()
@@ -161,9 +172,6 @@ func (w *Writer[V]) commitOnce() {
 	c.mu.Lock()
 	subs, parked, forgets := c.subs, c.parked, c.forgets
 	c.subs, c.parked, c.forgets = nil, nil, nil
-	if len(subs) > 0 {
-		c.last = len(subs)
-	}
 	c.mu.Unlock()
 	if len(subs)+len(parked)+len(forgets) == 0 {
 		return
@@ -173,6 +181,11 @@ func (w *Writer[V]) commitOnce() {
 	ops, err := w.commitSubs(subs, &Tx{Put: slices.Clip(parked), Remove: slices.Clip(forgets)})
 	if err == nil {
 		settling = false
+	}
+	if len(subs) > 0 {
+		c.mu.Lock()
+		c.last = len(subs) + len(c.subs)
+		c.mu.Unlock()
 	}
 	alone := isFull(err) && len(subs) > 1
 	if !alone {

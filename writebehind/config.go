@@ -10,8 +10,13 @@ import (
 )
 
 // Codec turns values into bytes for the journal and back. Every codec of package codec is one.
+// It is used by several goroutines at a time.
 type Codec[V any] interface {
+	// Append appends the bytes of v to dst and returns the result. An error refuses the write.
 	Append(dst []byte, v V) ([]byte, error)
+
+	// Decode returns the value that Append made p of. An error makes a dead letter of the
+	// record, with p in DeadLetter.Raw. It must not modify p.
 	Decode(p []byte) (V, error)
 }
 

@@ -21,6 +21,15 @@ type letter[V any] struct {
 	broken bool // the value cannot be decoded
 	reason string
 	died   time.Time
+
+	of *letter[V] // in a copy: the letter itself
+}
+
+// copied is d as it is now: whoever redrives it changes its operation. The caller holds mu.
+func (d *letter[V]) copied() *letter[V] {
+	o, c := *d.op, *d
+	c.op, c.of = &o, d
+	return &c
 }
 
 // park makes a dead letter of o. The caller holds mu.
@@ -90,9 +99,18 @@ func (w *Writer[V]) DeadLetters(ctx context.Context) ([]DeadLetter[V], error) {
 	return out, err
 }
 
-// Redrive gives the dead letters of keys, or all without keys, to the sink again, each before
-// what has been accepted for its key since. It returns how many; a letter whose value still
-// cannot be decoded stays, and is part of the error.
+// Redrive gives the dead letters of keys, or all without keys, to the sink again, with the same
+// Op.ID and a first Attempt, and returns how many. A letter whose value still cannot be decoded
+// stays, and is part of the error.
+//
+// A letter goes before what has been accepted for its key since and waits, with its old Seq: a
+// sink that stores only what is newer skips it if it has taken something newer of the key, so
+// deltas are better told apart by ID. A shared journal appends it, with a new Seq, behind what
+// waits, and drops a state for which a newer one waits.
+//
+// One commit of the journal turns a dead letter into an operation that waits. After a crash it is
+// the one or the other, never lost: what waits is delivered by the next start. When the error is
+// tier.ErrUnknown it may be either too, and Redrive may be called again.
 func (w *Writer[V]) Redrive(ctx context.Context, keys ...string) (int, error) {
 	w.start()
 	letters, err := w.letters(ctx, keys)
@@ -123,10 +141,9 @@ func (w *Writer[V]) Redrive(ctx context.Context, keys ...string) (int, error) {
 	n := 0
 	w.mu.Lock()
 	for i := len(letters) - 1; i >= 0; i-- {
-		o := letters[i].op
-		if w.dead[o.ref()] != letters[i] { // a newer write has come meanwhile
-			w.forget(o.ref())
-			continue
+		o := letters[i].of.op
+		if w.dead[o.ref()] != letters[i].of {
+			continue // a newer write, or another Redrive, was quicker, and answers for the record
 		}
 		w.dropLetter(o.ref())
 		o.Attempt, o.pauses, o.failures, o.limit, o.retryAt = 0, 0, 0, 0, time.Time{}
@@ -142,6 +159,7 @@ func (w *Writer[V]) Redrive(ctx context.Context, keys ...string) (int, error) {
 }
 
 // Discard removes the dead letters of keys, or all without keys, for good, and returns how many.
+// One that is redriven at the same moment may reach the sink all the same, and does not count.
 func (w *Writer[V]) Discard(ctx context.Context, keys ...string) (int, error) {
 	letters, err := w.letters(ctx, keys)
 	if err != nil || len(letters) == 0 {
@@ -156,17 +174,22 @@ func (w *Writer[V]) Discard(ctx context.Context, keys ...string) (int, error) {
 			return 0, err
 		}
 	}
+	if w.shared != nil {
+		return len(letters), nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	n := 0
 	for _, d := range letters {
-		if w.shared == nil && w.dead[d.op.ref()] == d {
+		if w.dead[d.op.ref()] == d.of {
 			w.dropLetter(d.op.ref())
+			n++
 		}
 	}
-	return len(letters), nil
+	return n, nil
 }
 
-// letters returns the dead letters of keys, or all, in order of Seq.
+// letters returns copies of the dead letters of keys, or all, in order of Seq.
 func (w *Writer[V]) letters(ctx context.Context, keys []string) ([]*letter[V], error) {
 	var out []*letter[V]
 	if w.isClosed() {
@@ -188,7 +211,7 @@ func (w *Writer[V]) letters(ctx context.Context, keys []string) ([]*letter[V], e
 		w.mu.RLock()
 		for _, d := range w.dead {
 			if len(keys) == 0 || slices.Contains(keys, d.op.Key) {
-				out = append(out, d)
+				out = append(out, d.copied())
 			}
 		}
 		w.mu.RUnlock()

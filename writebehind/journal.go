@@ -43,26 +43,28 @@ type Tx struct {
 	// Put stores records. Where Seq is 0, Commit assigns one that is larger than every Seq it
 	// has given for that key, in the order of the slice. Otherwise the stored record with that
 	// Seq is replaced: by one with Dead set (it becomes a dead letter) or without (redrive; a
-	// journal may then assign a new Seq, larger still).
+	// journal may then assign a new Seq, larger still). One that is not there any more stays
+	// away: it was applied, or a newer one has made it void.
 	Put []Record
 	// Remove deletes exactly these records; one that is not there is fine.
 	Remove []Ref
 }
 
-// Journal makes accepted writes survive the process.
-//
-// Commit carries out all of tx or, when it returns an error, none of it; for a journal behind a
-// network the error may also wrap tier.ErrUnknown. What a nil return confirmed is on stable
-// storage. [ErrFull] says that there is no room for Put.
-//
-// Replay calls fn with every record, dead letters included, in the order of Seq per key, and
-// stops at fn's error. The record is fn's to keep.
-//
-// Commit and Replay are safe for concurrent use. Close releases what the journal holds; later
-// calls return tier.ErrClosed.
+// Journal makes accepted writes survive the process. Its methods are safe for concurrent use;
+// after Close they return tier.ErrClosed. Package journaltest holds a journal to this contract.
 type Journal interface {
+	// Commit carries out all of tx, Put before Remove, or, when it returns an error, none of it;
+	// for a journal behind a network the error may also wrap tier.ErrUnknown. What a nil return
+	// confirmed is on stable storage, and the new sequences are in tx.Put. [ErrFull] says that
+	// there is no room for Put. A ctx that has ended changes nothing.
 	Commit(ctx context.Context, tx *Tx) error
+
+	// Replay calls fn with every record, dead letters included, in the order of Seq per key, and
+	// stops at fn's error, which it returns as it is. The record is fn's to keep. An empty
+	// journal is nil without a call of fn.
 	Replay(ctx context.Context, fn func(Record) error) error
+
+	// Close releases what the journal holds; what is stored stays. A second Close is nil.
 	Close() error
 }
 

@@ -51,6 +51,8 @@ type Op[V any] struct {
 // runs out of time. Apply is called from up to Config.Concurrency goroutines, never twice at a
 // time for one key. A panic counts as a permanent error.
 type Sink[V any] interface {
+	// Apply writes ops: nil = all are in, [*BatchError] = one outcome for each, any other error =
+	// none can be relied on. ops is the sink's to keep.
 	Apply(ctx context.Context, ops []Op[V]) error
 }
 

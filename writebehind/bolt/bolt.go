@@ -210,6 +210,8 @@ func (j *Journal) write(b *bbolt.Tx, tx *writebehind.Tx, seqs []uint64) error {
 			}
 			seqs[i] = seq
 			fresh += len(rec.Key) + len(rec.Value) + 128
+		} else if bucket.Get(seqKey(rec.Seq)) == nil {
+			continue // settled meanwhile
 		}
 		start := len(buf)
 		buf, _ = rec.AppendBinary(buf)

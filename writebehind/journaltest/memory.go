@@ -63,6 +63,8 @@ func (m *Memory) Commit(ctx context.Context, tx *writebehind.Tx) error {
 		if rec.Seq == 0 {
 			m.disk.seq++
 			rec.Seq = m.disk.seq
+		} else if _, there := m.disk.records[rec.Seq]; !there {
+			continue // settled meanwhile
 		}
 		kept := *rec
 		kept.Value = slices.Clone(rec.Value)

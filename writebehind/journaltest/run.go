@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) writebehind.Journal) {
 		{"RemoveAbsent", "after a crash somebody may have been quicker", testRemoveAbsent},
 		{"DeadLetters", "a dead letter is kept, and can be brought back", testDead},
 		{"ParkAndRemove", "a letter that is void at once is not kept", testParkAndRemove},
+		{"ReplaceRemoved", "a record that was applied must not come back with a late redrive, over newer ones", testReplaceRemoved},
 		{"CancelledCommit", "a refused commit leaves nothing behind", testCancelled},
 		{"ReplayStops", "the caller's error ends a replay", testReplayStops},
 		{"Concurrent", "commits of several goroutines do not lose each other's records", testConcurrent},
@@ -179,6 +180,25 @@ func testParkAndRemove(t *testing.T, open func() writebehind.Journal) {
 	commit(t, j, &writebehind.Tx{Put: []writebehind.Record{r}, Remove: refs(r)})
 	if got := find(t, j, "k"); len(got) != 0 {
 		t.Errorf("left: %v", got)
+	}
+}
+
+func testReplaceRemoved(t *testing.T, open func() writebehind.Journal) {
+	j := open()
+	defer j.Close()
+	applied, parked := put(t, j, set("k", "applied"))[0], put(t, j, set("p", "parked"))[0]
+	commit(t, j, &writebehind.Tx{Remove: refs(applied)})
+	late := applied
+	late.Dead = "late"
+	commit(t, j, &writebehind.Tx{Put: []writebehind.Record{late}})
+	commit(t, j, &writebehind.Tx{Put: []writebehind.Record{applied}})
+	dead := parked
+	dead.Dead = "x"
+	commit(t, j, &writebehind.Tx{Put: []writebehind.Record{dead}})
+	commit(t, j, &writebehind.Tx{Remove: refs(dead)})
+	commit(t, j, &writebehind.Tx{Put: []writebehind.Record{parked}})
+	if got := values(t, j); len(got) != 0 {
+		t.Errorf("back: %v", got)
 	}
 }
 

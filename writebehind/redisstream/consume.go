@@ -170,26 +170,34 @@ func (j *Journal) readAll(o *owner, p int, deliver func(writebehind.Delivery)) {
 		}
 		last = j.hand(o, msgs, last, deliver)
 		if len(msgs) < page {
-			j.await(o, p, last)
+			j.await(o, p, last, len(msgs))
 		}
 	}
 }
 
-// gather is how long the first record of a portion waits for others: each read costs the server
-// a write to its log, and the queue lingers longer than this anyway.
-const gather = 5 * time.Millisecond
+// The first record of a portion waits for others: each read costs the server a write to its log,
+// and, where that is synced always, a sync that everybody there waits for. The queue lingers longer
+// than gather anyway; a stream on which much comes may wait up to gatherMost.
+const (
+	gather     = 5 * time.Millisecond
+	gatherMost = 50 * time.Millisecond
+	gatherStep = 16 // records in the last portion that are worth another gather
+)
 
-// await blocks until something follows the last record read, or a while.
-func (j *Journal) await(o *owner, p int, last string) {
-	err := j.cfg.Client.XRead(o.ctx, &redis.XReadArgs{
-		Streams: []string{j.stream(p), last}, Count: 1, Block: j.cfg.Lease / 4,
-	}).Err()
-	pause := gather
-	switch {
-	case errors.Is(err, redis.Nil):
-		return
-	case err != nil:
-		pause = j.cfg.Lease / 20
+// await pauses until the next read. After an empty one it first blocks until something follows
+// the last record, or a while.
+func (j *Journal) await(o *owner, p int, last string, got int) {
+	pause := min(gather*time.Duration(1+got/gatherStep), gatherMost)
+	if got == 0 {
+		err := j.cfg.Client.XRead(o.ctx, &redis.XReadArgs{
+			Streams: []string{j.stream(p), last}, Count: 1, Block: j.cfg.Lease / 4,
+		}).Err()
+		switch {
+		case errors.Is(err, redis.Nil):
+			return
+		case err != nil:
+			pause = j.cfg.Lease / 20
+		}
 	}
 	select {
 	case <-o.ctx.Done():

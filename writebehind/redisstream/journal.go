@@ -134,7 +134,9 @@ local function older(a, b)
   if am ~= bm then return am < bm end
   return tonumber(an) < tonumber(bn)
 end
+local buried, dead_states = redis.call('HLEN', index) > 0, redis.call('HLEN', newest) > 0
 local function unbury(p, id, key)
+  if not buried then return false end
   local at = redis.call('HGET', index, p .. '/' .. id)
   if not at then return false end
   redis.call('XDEL', dead, at)
@@ -143,10 +145,25 @@ local function unbury(p, id, key)
   return true
 end
 local function void(p, id, key)
+  if not dead_states then return end
   local old = redis.call('HGET', newest, key)
   if old and older(old, id) then unbury(p, old, key) end
 end
-local function mine(p) return token == '' or redis.call('GET', KEYS[3 + parts + p]) == token end
+local owned = {}
+local function mine(p)
+  if owned[p] == nil then owned[p] = token == '' or redis.call('GET', KEYS[3 + parts + p]) == token end
+  return owned[p]
+end
+local gone = {}
+local function settle()
+  for p, ids in pairs(gone) do
+    for from = 1, #ids, 1000 do
+      local to = math.min(from + 999, #ids)
+      redis.call('XACK', KEYS[3 + p], group, unpack(ids, from, to))
+      redis.call('XDEL', KEYS[3 + p], unpack(ids, from, to))
+    end
+  end
+end
 
 local adds, i = {}, 4
 while i <= #ARGV do
@@ -172,8 +189,8 @@ while i <= #ARGV do
   elseif op == 'D' then
     local id, key = ARGV[i + 2], ARGV[i + 3]
     if not unbury(p, id, key) and mine(p) then
-      redis.call('XACK', stream, group, id)
-      redis.call('XDEL', stream, id)
+      gone[p] = gone[p] or {}
+      table.insert(gone[p], id)
       if ARGV[i + 4] == '1' then void(p, id, key) end
     end
     i = i + 5
@@ -185,7 +202,11 @@ while i <= #ARGV do
         if state == '1' then void(p, id, key) end
         local at = redis.call('XADD', dead, '*', 'p', p, 'i', id, 'r', rec)
         redis.call('HSET', index, p .. '/' .. id, at)
-        if state == '1' then redis.call('HSET', newest, key, id) end
+        buried = true
+        if state == '1' then
+          redis.call('HSET', newest, key, id)
+          dead_states = true
+        end
       end
       out[#out + 1] = id
     else
@@ -204,6 +225,7 @@ while i <= #ARGV do
     i = i + 6
   end
 end
+settle()
 return out
 `)
 

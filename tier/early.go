@@ -42,3 +42,7 @@ func (c *Cache[V]) dueEarly(e *entry[V], now int64) bool {
 	due := c.earlyAt(e)
 	return due != 0 && now >= due
 }
+
+// isDue reports whether e, just read from a remote tier, is to be refreshed: it is stale, or early
+// refresh says so.
+func (c *Cache[V]) isDue(e *entry[V], now int64) bool { return e.staleAt(now) || c.dueEarly(e, now) }

@@ -72,8 +72,9 @@ func (c *Cache[V]) encode(key string, e *entry[V], op uint64) ([]byte, error) {
 
 // decode reads the frame that level i returned. A frame that is past its own lifetime, or was
 // cleared, is a miss, whatever the server thinks: ErrMiss. Anything unreadable is one of codec's
-// errors; any other error is that the barriers could not be asked.
-func (c *Cache[V]) decode(ctx context.Context, key string, it backends.Item, i int) (*entry[V], error) {
+// errors; any other error is that the barriers could not be asked. into is where the entry is
+// made; nil = an allocation of its own.
+func (c *Cache[V]) decode(ctx context.Context, key string, it backends.Item, i int, into *entry[V]) (*entry[V], error) {
 	h, v, err := c.framer.Decode(key, it.Value)
 	if errors.Is(err, codec.ErrForeign) {
 		if e := c.counter(it, i); e != nil {
@@ -87,7 +88,11 @@ func (c *Cache[V]) decode(ctx context.Context, key string, it backends.Item, i i
 		return nil, err
 	}
 	now := c.clock.Wall()
-	e := &entry[V]{value: v, absent: h.Negative, created: h.Created, fresh: h.FreshUntil, expires: h.Expires, load: h.Load, version: h.Version, generation: h.Generation, tags: h.Tags, source: i}
+	e := into
+	if e == nil {
+		e = new(entry[V])
+	}
+	*e = entry[V]{value: v, absent: h.Negative, created: h.Created, fresh: h.FreshUntil, expires: h.Expires, load: h.Load, version: h.Version, generation: h.Generation, tags: h.Tags, source: i}
 	if skew := h.Created - now; skew > maxSkew {
 		// Made in the future: a clock is off. The value lives as long from first sight as it
 		// was meant to from its making, and no longer.

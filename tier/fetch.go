@@ -39,9 +39,6 @@ func (c *Cache[V]) flyOnce(ctx context.Context, key string, load loadFunc[V], ol
 	if err != nil && context.Cause(ctx) == ErrLoadTimeout {
 		return nil, joined, ErrLoadTimeout
 	}
-	if err == nil && e.due && load != nil && old == nil {
-		c.refresh(ctx, key, e, load) // only now: until here the key's flight was the read
-	}
 	return e, joined, err
 }
 
@@ -117,7 +114,7 @@ func (c *Cache[V]) readAt(ctx context.Context, key string, i int) found[V] {
 	it, err := lv.get(ctx, key)
 	if err == nil {
 		var e *entry[V]
-		if e, err = c.accept(ctx, lv, key, it); err == nil {
+		if e, err = c.accept(ctx, lv, key, it, nil); err == nil {
 			lv.count(levelHits)
 			return found[V]{e: e, item: it, at: i}
 		}
@@ -130,9 +127,10 @@ func (c *Cache[V]) readAt(ctx context.Context, key string, i int) found[V] {
 }
 
 // accept decodes what lv returned. Unreadable bytes are a counted miss: a value of another
-// client is left alone, our own that is damaged is removed if it is still the same.
-func (c *Cache[V]) accept(ctx context.Context, lv *level, key string, it backends.Item) (*entry[V], error) {
-	e, err := c.decode(ctx, key, it, lv.index)
+// client is left alone, our own that is damaged is removed if it is still the same. into is where
+// the entry is made; nil = an allocation of its own.
+func (c *Cache[V]) accept(ctx context.Context, lv *level, key string, it backends.Item, into *entry[V]) (*entry[V], error) {
+	e, err := c.decode(ctx, key, it, lv.index, into)
 	if !errors.Is(err, codec.ErrUnreadable) {
 		return e, err
 	}
@@ -156,12 +154,12 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, load loadFunc[V], old 
 	f := c.read(ctx, key)
 	now := c.clock.Wall()
 	switch {
-	case f.e != nil && (load == nil || !f.e.staleAt(now)):
-		f.e.due = load != nil && c.dueEarly(f.e, now)
+	case f.e != nil && old != nil && load != nil && f.e.staleAt(now): // this flight is the refresh
+		return c.reload(ctx, key, stamp, f, load)
+	case f.e != nil:
+		f.e.due = load != nil && c.isDue(f.e, now)
 		c.keep(key, stamp, f)
 		return f.e, nil
-	case f.e != nil: // stale in the remote tier, and there is a loader
-		return c.replaceStale(ctx, key, stamp, f, load, old)
 	case load == nil:
 		if f.err != nil {
 			return nil, f.err
@@ -177,19 +175,6 @@ func (c *Cache[V]) keep(key string, stamp ristretto.Stamp, f found[V]) {
 	if f.at > 0 {
 		c.promote(key, f.at)
 	}
-}
-
-// replaceStale handles a value that is stale in its remote tier. A reader with nothing better
-// gets it at once, and a flight behind refreshes it; a flight that is itself the refresh (it
-// brought the old entry), or whose readers are willing to wait, loads now.
-func (c *Cache[V]) replaceStale(ctx context.Context, key string, stamp ristretto.Stamp, f found[V], load loadFunc[V], old *entry[V]) (*entry[V], error) {
-	if old == nil && c.cfg.Load.SoftTimeout == 0 {
-		c.count.Inc(int(countServedStale))
-		f.e.due = true
-		c.keep(key, stamp, f)
-		return f.e, nil
-	}
-	return c.reload(ctx, key, stamp, f, load)
 }
 
 // stamp captures the L1 epoch of key; it must be taken before any tier or loader is asked.

@@ -86,7 +86,11 @@ func (c *Cache[V]) getSlow(ctx context.Context, key string, load loadFunc[V]) (*
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	return c.fly(ctx, key, load, nil)
+	e, err := c.fly(ctx, key, load, nil)
+	if err == nil && e.due {
+		return c.getStale(ctx, key, e, load) // only now: until here the key's flight was the read
+	}
+	return e, err
 }
 
 // fromL1 looks into L1 and counts what it found.
@@ -124,7 +128,7 @@ func (c *Cache[V]) fromPending(key string) *entry[V] {
 	return e
 }
 
-// getStale serves an L1 entry whose refresh is due: at once if it is only due early or nobody
+// getStale serves an entry whose refresh is due, from L1 or a remote tier: at once if it is only due early or nobody
 // wants to wait, else after SoftTimeout at the latest. One flight refreshes it meanwhile.
 func (c *Cache[V]) getStale(ctx context.Context, key string, e *entry[V], load loadFunc[V]) (*entry[V], error) {
 	if load == nil {

@@ -16,6 +16,16 @@ type right struct {
 	leases []backends.Lease // by level
 	fill   bool             // false: load, but fill nothing remote
 	held   bool             // fills are held off: not even L1 may keep what is loaded
+	stored bool             // a level holds something that cannot be read, so it tells of changes
+}
+
+// acquired is what asking for the right to load a key has come to.
+type acquired[V any] struct {
+	right right
+	found *found[V] // what somebody has filled meanwhile
+	busy  bool      // another process has the lease
+
+	decided bool // a level has answered; nearer ones only fence their own fills
 }
 
 // acquire asks for the right to load key. The farthest level that answers decides: one process
@@ -24,34 +34,54 @@ type right struct {
 // Exactly one of these comes back: a right, or the item that somebody filled meanwhile (found),
 // or errBusy. A right may have fill == false: the levels could not be asked, or hold fills off.
 func (c *Cache[V]) acquire(ctx context.Context, key string) (right, *found[V], error) {
-	r := right{leases: make([]backends.Lease, len(c.levels))}
-	decided := false
+	a := acquired[V]{right: right{leases: make([]backends.Lease, len(c.levels))}}
 	for i := len(c.levels) - 1; i >= 0; i-- {
 		lv := c.levels[i]
 		if lv.caps.Leaser == nil {
-			if !decided && lv.barred(key) == nil {
-				r.fill, decided = true, true // an unfenced level: nobody to ask
-			}
+			a.unfenced(lv, key)
 			continue
 		}
 		lease, it, err := lv.acquire(ctx, key, c.hold())
-		switch {
-		case err == nil && lease != nil:
-			r.leases[i], r.fill = lease, true
-			decided = true
-		case err == nil && !decided:
-			if e, derr := c.accept(ctx, lv, key, it); derr == nil {
-				return right{}, &found[V]{e: e, item: it, at: i}, nil
-			}
-			decided = true // unreadable: load, fill nothing here
-		case errors.Is(err, backends.ErrHeldOff) && !decided:
-			c.count.Inc(int(countHeldOff))
-			return right{leases: r.leases, held: true}, nil, nil
-		case errors.Is(err, backends.ErrLeased) && !decided:
-			return right{}, nil, errBusy
+		if !c.answered(ctx, lv, key, lease, it, err, &a) {
+			break
 		}
 	}
-	return r, nil, nil
+	if a.busy {
+		return right{}, nil, errBusy
+	}
+	return a.right, a.found, nil
+}
+
+// unfenced takes in that lv has no leases: there is nobody to ask.
+func (a *acquired[V]) unfenced(lv *level, key string) {
+	if !a.decided && lv.barred(key) == nil {
+		a.right.fill, a.decided = true, true
+	}
+}
+
+// answered takes in what lv said when it was asked for a lease, and reports whether the nearer
+// levels are to be asked too.
+func (c *Cache[V]) answered(ctx context.Context, lv *level, key string, lease backends.Lease, it backends.Item, err error, a *acquired[V]) bool {
+	switch {
+	case err == nil && lease != nil:
+		a.right.leases[lv.index], a.right.fill = lease, true
+		a.decided = true
+	case a.decided:
+	case err == nil:
+		if e, derr := c.accept(ctx, lv, key, it, nil); derr == nil {
+			a.found = &found[V]{e: e, item: it, at: lv.index}
+			return false
+		}
+		a.decided, a.right.stored = true, true // unreadable: load, fill nothing here
+	case errors.Is(err, backends.ErrHeldOff):
+		c.count.Inc(int(countHeldOff))
+		a.right.held = true
+		return false
+	case errors.Is(err, backends.ErrLeased):
+		a.busy = true
+		return false
+	}
+	return true
 }
 
 // errBusy: another process has the lease.
@@ -83,6 +113,12 @@ const (
 	pollLast  = 50 * time.Millisecond
 )
 
+// pollPause is how long to leave a leased key alone after waiting for so long, with some jitter.
+func pollPause(waited time.Duration) time.Duration {
+	next := min(max(waited/pollShare, pollFirst), pollLast)
+	return next*3/4 + rand.N(next/2)
+}
+
 // win waits until it has the right to load key or somebody else has filled it. When the wait is
 // over before either, the right it returns fills nothing.
 func (c *Cache[V]) win(ctx context.Context, key string) (right, *found[V], error) {
@@ -101,8 +137,7 @@ func (c *Cache[V]) win(ctx context.Context, key string) (right, *found[V], error
 			c.count.Inc(int(countLeaseGiveUps))
 			return right{leases: make([]backends.Lease, len(c.levels))}, nil, nil
 		}
-		next := min(max(waited/pollShare, pollFirst), pollLast)
-		err = waitFor(ctx, next*3/4+rand.N(next/2), woken)
+		err = waitFor(ctx, pollPause(waited), woken)
 		c.waiters.leave(key, woken)
 		if err != nil {
 			return right{}, nil, err

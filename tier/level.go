@@ -3,6 +3,7 @@ package tier
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -64,13 +65,23 @@ func newLevel(index int, r Remote, namespace string, life time.Duration, o obser
 
 func (l *level) key(key string) string { return l.prefix + key }
 
+// keys is key for many. They share memory: a store that keeps one of them keeps all.
 func (l *level) keys(keys []string) []string {
 	if l.prefix == "" {
 		return keys
 	}
+	size := 0
+	for _, k := range keys {
+		size += len(l.prefix) + len(k)
+	}
+	var all strings.Builder // one allocation for all of them
+	all.Grow(size)
 	out := make([]string, len(keys))
 	for i, k := range keys {
-		out[i] = l.prefix + k
+		at := all.Len()
+		all.WriteString(l.prefix)
+		all.WriteString(k)
+		out[i] = all.String()[at:]
 	}
 	return out
 }

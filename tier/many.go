@@ -4,12 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"sync"
-	"time"
 
-	"github.com/hearthcache/hearth/backends"
-	"github.com/hearthcache/hearth/backends/ristretto"
 	"github.com/hearthcache/hearth/internal/flight"
 )
 
@@ -83,343 +78,97 @@ func singly[V any](many manyFunc[V]) loadFunc[V] {
 
 // batch is one GetMany under way.
 type batch[V any] struct {
-	c     *Cache[V]
-	many  manyFunc[V]
-	load  loadFunc[V]
-	calls map[string]*flight.Call[*entry[V]] // keys of this batch that are in flight, led or joined
-	later map[string]bool                    // of these, those that were in flight before
+	c    *Cache[V]
+	many manyFunc[V]
+	load loadFunc[V]
+
+	// The caller's own; the flights, which may outlive it, do not touch these.
+	out    map[string]V
+	errs   map[string]error // nil: no key has failed
+	due    []renewal[V]     // stale values that their readers would rather have fresh
+	soft   context.Context  // ends with Load.SoftTimeout after the first of due; nil: due is empty
+	relent context.CancelFunc
 }
 
-// lead is a key whose flight this batch leads.
-type lead[V any] struct {
-	key   string
-	call  *flight.Call[*entry[V]]
-	stamp ristretto.Stamp
-	done  bool
+// renewal is a stale value and the flight that is to replace it.
+type renewal[V any] struct {
+	key  string
+	old  *entry[V]
+	call *flight.Call[*entry[V]]
 }
 
 func (c *Cache[V]) getMany(ctx context.Context, keys []string, many manyFunc[V], load loadFunc[V]) (map[string]V, error) {
-	out := make(map[string]V, len(keys))
-	var bad *ManyError
-	again, err := c.getManyOnce(ctx, keys, many, load, out, false)
-	switch some := errors.As(err, &bad); {
-	case err != nil && !some:
-		return nil, err
-	case len(again) == 0:
-		return out, err
-	}
-	_, err = c.getManyOnce(ctx, again, many, load, out, true)
-	if bad != nil {
-		err = bad.with(err)
-	}
-	return out, err
-}
-
-// getManyOnce is one pass of getMany. Unless last, it leaves out the keys that have to be looked
-// at again, as [Cache.mustLookAgain] has it, and returns them.
-func (c *Cache[V]) getManyOnce(ctx context.Context, keys []string, many manyFunc[V], load loadFunc[V], out map[string]V, last bool) (again []string, err error) {
-	b := &batch[V]{c: c, many: many, load: load, calls: make(map[string]*flight.Call[*entry[V]])}
-	group := &c.lookups
-	if load != nil {
-		group = &c.loads
-	}
-	var leads []*lead[V]
 	for _, key := range keys {
 		if err := c.check("get", key); err != nil {
-			b.abandon(leads, err)
 			return nil, err
 		}
-		if _, ok := out[key]; ok || b.calls[key] != nil {
-			continue
-		}
-		if e, ok := b.atHand(ctx, key); ok {
-			if !e.absent {
-				out[key] = c.out(e.value)
-			}
-			continue
-		}
-		stamp := c.stamp(key)
-		call, leader := group.Join(key)
-		b.calls[key] = call
-		if leader {
-			leads = append(leads, &lead[V]{key: key, call: call, stamp: stamp})
-		} else if !last {
-			if b.later == nil {
-				b.later = make(map[string]bool)
-			}
-			b.later[key] = true
-		}
 	}
-	if len(leads) > 0 {
-		detached, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.flightTime(load))
-		c.spawn(ctx, load, func() {
-			defer cancel()
-			if !c.begin() {
-				b.abandon(leads, ErrClosed)
-				return
-			}
-			defer c.tasks.Done()
-			b.run(nobodys{detached}, leads)
-		})
-	}
-	return b.collect(ctx, out)
-}
-
-// spawn runs fn beside the caller if the caller can leave early, else in place.
-func (c *Cache[V]) spawn(ctx context.Context, load loadFunc[V], fn func()) {
-	if ctx.Done() == nil && (load == nil || c.cfg.Load.HardTimeout == 0) {
-		fn()
-		return
-	}
-	go fn()
-}
-
-// atHand answers a key without a round trip: from L1 (a stale value starts its refresh) or from
-// the Writer's pending mutations.
-func (b *batch[V]) atHand(ctx context.Context, key string) (*entry[V], bool) {
-	c := b.c
-	e, s := c.fromL1(key)
-	switch s {
-	case ristretto.Fresh:
-		return e, true
-	case ristretto.Stale:
-		if b.load != nil {
-			if e.staleAt(c.clock.Wall()) {
-				c.count.Inc(int(countServedStale))
-			}
-			c.refresh(ctx, key, e, b.load)
-		}
-		return e, true
-	}
-	if p := c.fromPending(key); p != nil {
-		return p, true
-	}
-	return nil, false
-}
-
-// abandon finishes what was led when the batch cannot go on.
-func (b *batch[V]) abandon(leads []*lead[V], err error) {
-	for _, l := range leads {
-		l.call.Finish(nil, err)
-	}
-}
-
-// collect waits for every call and sorts the results into values, errors and keys that have to
-// be looked at again.
-func (b *batch[V]) collect(ctx context.Context, out map[string]V) (again []string, err error) {
-	var bad *ManyError
-	ctx, hard := b.c.patience(ctx, b.load)
-	defer hard()
-	for key, call := range b.calls {
-		e, err := call.Wait(ctx)
-		if err != nil && context.Cause(ctx) == ErrLoadTimeout {
-			err = ErrLoadTimeout
-		}
-		switch {
-		case err == nil && b.later[key] && b.c.mustLookAgain(e):
-			again = append(again, key)
-		case err == nil && !e.absent:
-			out[key] = b.c.out(e.value)
-		case err != nil && !errors.Is(err, ErrMiss):
-			bad = bad.with(&ManyError{Errs: map[string]error{key: err}})
-		}
-	}
-	if bad != nil {
-		return again, bad
-	}
-	return again, nil
-}
-
-// with is e and what other names, if that is a ManyError.
-func (e *ManyError) with(other error) *ManyError {
-	var o *ManyError
-	switch {
-	case !errors.As(other, &o):
-		return e
-	case e == nil:
-		return o
-	}
-	maps.Copy(e.Errs, o.Errs)
-	return e
-}
-
-func (l *lead[V]) finish(e *entry[V], err error) {
-	l.done = true
-	l.call.Finish(e, err)
-}
-
-// run brings every led call to its end: the remote tiers near to far, one round trip each, then
-// the loader for the rest.
-func (b *batch[V]) run(ctx context.Context, leads []*lead[V]) {
-	errs := make(map[string][]error)
-	rest := leads
-	for _, lv := range b.c.levels {
+	b := &batch[V]{c: c, many: many, load: load, out: make(map[string]V, len(keys))}
+	for last := false; ; last = true {
+		rest := b.atHand(ctx, keys)
 		if len(rest) == 0 {
+			break
+		}
+		if keys = b.fly(ctx, rest, last); len(keys) == 0 {
+			break
+		}
+	}
+	b.awaitDue(ctx)
+	if b.errs != nil {
+		return b.out, &ManyError{Errs: b.errs}
+	}
+	return b.out, nil
+}
+
+// give puts e into the result. A value whose refresh is due is given as it is, while the refresh
+// goes on behind it; with Load.SoftTimeout a stale one is put off to [batch.awaitDue].
+func (b *batch[V]) give(ctx context.Context, key string, e *entry[V], due bool) {
+	c := b.c
+	if due && b.load != nil {
+		stale := e.staleAt(c.clock.Wall())
+		if stale {
+			c.count.Inc(int(countServedStale))
+		}
+		call := c.startRefresh(ctx, key, e, b.load)
+		if stale && c.cfg.Load.SoftTimeout > 0 {
+			if b.soft == nil {
+				b.soft, b.relent = context.WithTimeout(ctx, c.cfg.Load.SoftTimeout)
+			}
+			b.due = append(b.due, renewal[V]{key: key, old: e, call: call})
 			return
 		}
-		rest = b.readLevel(ctx, lv, rest, errs)
+		call.Leave()
 	}
-	if b.load == nil {
-		for _, l := range rest {
-			if failed := errs[l.key]; failed != nil {
-				l.finish(nil, errors.Join(failed...))
-			} else {
-				l.finish(nil, ErrMiss)
-			}
-		}
+	if !e.absent {
+		b.out[key] = c.out(e.value)
+	}
+}
+
+// awaitDue waits for the refreshes under way until the soft timeout ends, and gives what is there
+// then: what [Cache.getStale] does for one key.
+func (b *batch[V]) awaitDue(ctx context.Context) {
+	if b.soft == nil {
 		return
 	}
-	b.loadRest(ctx, rest)
-}
-
-// readLevel asks lv for the keys of rest and returns those it could not answer.
-func (b *batch[V]) readLevel(ctx context.Context, lv *level, rest []*lead[V], errs map[string][]error) (left []*lead[V]) {
-	c := b.c
-	keys := make([]string, len(rest))
-	for i, l := range rest {
-		keys[i] = l.key
-	}
-	for i, r := range lv.getMany(ctx, keys) {
-		l, err := rest[i], r.Err
-		if err == nil {
-			var e *entry[V]
-			if e, err = c.accept(ctx, lv, l.key, r.Item); err == nil {
-				lv.count(levelHits)
-				c.keep(l.key, l.stamp, found[V]{e: e, item: r.Item, at: lv.index})
-				l.finish(e, nil)
-				if b.load != nil && c.dueEarly(e, c.clock.Wall()) {
-					c.refresh(ctx, l.key, e, b.load)
-				}
-				continue
-			}
-		}
-		if errors.Is(err, ErrMiss) {
-			lv.count(levelMisses)
-		} else {
-			errs[l.key] = append(errs[l.key], err)
-		}
-		left = append(left, l)
-	}
-	return left
-}
-
-// loadRest loads what no tier has: keys whose lease this process gets in one LoadMany, and the
-// others, which another process is loading, one by one.
-func (b *batch[V]) loadRest(ctx context.Context, rest []*lead[V]) {
-	var mine []*lead[V]
-	var rights []right
-	var wg sync.WaitGroup
-	for i, got := range b.c.acquireMany(ctx, rest) {
-		l := rest[i]
+	defer b.relent()
+	for _, d := range b.due {
+		e, err := d.call.Wait(b.soft)
 		switch {
-		case got.found != nil:
-			b.c.keep(l.key, l.stamp, *got.found)
-			l.finish(got.found.e, nil)
-		case got.busy:
-			wg.Go(func() { l.finish(b.c.loadMissing(ctx, l.key, l.stamp, b.load, nil, found[V]{})) })
-		case b.many == nil:
-			wg.Go(func() { l.finish(b.c.loadUnder(ctx, l.key, l.stamp, got.right, b.load, nil)) })
+		case err == nil:
+			b.give(ctx, d.key, e, false)
+		case errors.Is(err, ErrMiss): // the record is gone
+		case ctx.Err() != nil:
+			b.fail(d.key, ctx.Err())
 		default:
-			mine, rights = append(mine, l), append(rights, got.right)
+			b.give(ctx, d.key, d.old, false)
 		}
-	}
-	if len(mine) > 0 {
-		b.loadMine(ctx, mine, rights)
-	}
-	wg.Wait()
-}
-
-// loadMine loads many keys at once and fills each under its right.
-func (b *batch[V]) loadMine(ctx context.Context, mine []*lead[V], rights []right) {
-	c := b.c
-	keys := make([]string, len(mine))
-	for i, l := range mine {
-		keys[i] = l.key
-	}
-	m := c.beforeLoad(ctx)
-	values, took, err := c.callManyLoader(ctx, keys, b.many)
-	fills := make([]filling[V], 0, len(mine))
-	for i, l := range mine {
-		v, ok := values[l.key]
-		if err != nil || !ok && c.cfg.NegativeTTL == 0 {
-			c.release(ctx, l.key, rights[i])
-			if err == nil {
-				l.finish(nil, ErrMiss)
-			} else {
-				l.finish(nil, err)
-			}
-			continue
-		}
-		e := c.newEntry(v, !ok, c.lifetimeOf(!ok, 0, 0), 0, took, fromLoader)
-		e.generation = m.generation
-		if !m.known { // it cannot be told whether this was cleared meanwhile
-			c.release(ctx, l.key, rights[i])
-			l.finish(e, nil)
-			continue
-		}
-		frame, err := c.encodeFor(ctx, l.key, e, rights[i])
-		if err != nil {
-			l.finish(nil, err)
-			continue
-		}
-		fills = append(fills, filling[V]{lead: l, right: rights[i], e: e, frame: frame})
-	}
-	c.fillMany(ctx, fills)
-}
-
-// callManyLoader is callLoader for many keys.
-func (c *Cache[V]) callManyLoader(ctx context.Context, keys []string, many manyFunc[V]) (values map[string]V, took time.Duration, err error) {
-	load := func(ctx context.Context, _ string, _ Old[V]) (Loaded[V], error) {
-		values, err = many(ctx, keys)
-		return Loaded[V]{}, err
-	}
-	_, took, err = c.callLoader(ctx, keys[0], load, nil)
-	if p, ok := errors.AsType[*PanicError](err); ok && len(keys) > 1 {
-		err = fmt.Errorf("cache: load of %d keys, the first %q: %w", len(keys), keys[0], p)
-	}
-	if err != nil {
-		return nil, took, err // values may still be written by a loader that was given up on
-	}
-	return values, took, nil
-}
-
-// filling is a loaded key on its way into the tiers.
-type filling[V any] struct {
-	lead  *lead[V]
-	right right
-	e     *entry[V]
-	frame []byte
-}
-
-// fillMany stores what was loaded, one round trip per level where the level can, and ends the
-// flights.
-func (c *Cache[V]) fillMany(ctx context.Context, fills []filling[V]) {
-	for i := len(c.levels) - 1; i >= 0; i-- {
-		c.fillLevel(ctx, c.levels[i], fills)
-	}
-	for _, f := range fills {
-		f.e.offered = f.right.fill
-		c.putLoaded(f.lead.key, f.lead.stamp, f.right, f.e, int64(len(f.frame)))
-		f.lead.finish(f.e, nil)
 	}
 }
 
-func (c *Cache[V]) fillLevel(ctx context.Context, lv *level, fills []filling[V]) {
-	var leases []backends.Lease
-	var items []backends.Item
-	var plain []backends.KeyItem
-	for _, f := range fills {
-		it, ok := c.item(lv, f.frame, f.e)
-		switch lease := f.right.leases[lv.index]; {
-		case !ok:
-		case lease != nil:
-			leases, items = append(leases, lease), append(items, it)
-		case f.right.fill && lv.caps.Leaser == nil:
-			plain = append(plain, backends.KeyItem{Key: f.lead.key, Item: it})
-		}
+// fail notes the error of a key.
+func (b *batch[V]) fail(key string, err error) {
+	if b.errs == nil {
+		b.errs = make(map[string]error)
 	}
-	lv.fillMany(ctx, leases, items)
-	if len(plain) > 0 {
-		lv.setMany(ctx, plain)
-	}
+	b.errs[key] = err
 }

@@ -7,16 +7,21 @@ import (
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/ristretto"
+	"github.com/hearthcache/hearth/internal/flight"
 )
 
 // refresh replaces e in the background, through the flight of its key: at most one refresh per
 // key and process, and with a lease beside the value at most one across processes. Nothing
 // happens when too much runs already; the next reader tries again.
 func (c *Cache[V]) refresh(ctx context.Context, key string, e *entry[V], load loadFunc[V]) {
+	c.startRefresh(ctx, key, e, load).Leave()
+}
+
+// startRefresh is refresh that returns the flight, for a reader who waits for it or leaves it.
+func (c *Cache[V]) startRefresh(ctx context.Context, key string, e *entry[V], load loadFunc[V]) *flight.Call[*entry[V]] {
 	call, leader := c.loads.Join(key)
 	if !leader {
-		call.Leave()
-		return
+		return call
 	}
 	ctx = context.WithoutCancel(ctx)
 	started := c.background(func(life context.Context) {
@@ -31,6 +36,7 @@ func (c *Cache[V]) refresh(ctx context.Context, key string, e *entry[V], load lo
 		// Followers who joined meanwhile get what this caller got.
 		call.Finish(e, nil)
 	}
+	return call
 }
 
 // renew is a refresh: adopt what another process has refreshed already, else reload.

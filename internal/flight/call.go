@@ -10,6 +10,7 @@ type Call[T any] struct {
 	key       string
 	hash      uint64
 	shard     *shard[T]
+	batch     *Batch[T] // that it belongs to; nil for a call of its own
 	keepGoing bool
 
 	finished atomic.Bool // set after v and err
@@ -27,13 +28,16 @@ type Call[T any] struct {
 // Finish gives everybody the result and ends the call: who joins the key from now on starts a
 // new one. The leader calls it, once; a second time panics.
 func (c *Call[T]) Finish(v T, err error) {
-	if !c.finish(v, err) {
+	if !c.Settle(v, err) {
 		panic("flight: Finish called twice for one call")
 	}
 }
 
-// finish is Finish that says whether it was the first.
-func (c *Call[T]) finish(v T, err error) bool {
+// Settle is Finish for a leader that may have finished already; it reports whether it had not.
+func (c *Call[T]) Settle(v T, err error) bool {
+	if c.finished.Load() {
+		return false
+	}
 	c.shard.mu.Lock()
 	defer c.shard.mu.Unlock()
 	if c.finished.Load() {

@@ -54,7 +54,7 @@ func (c *Call[T]) work(ctx context.Context, cancel context.CancelFunc, timeout t
 		if p := recover(); p != nil {
 			err = NewPanicError(p)
 		}
-		c.finish(v, err)
+		c.Settle(v, err)
 	}()
 	if timeout > 0 {
 		defer c.giveUpAfter(timeout).Stop()
@@ -67,6 +67,6 @@ func (c *Call[T]) work(ctx context.Context, cancel context.CancelFunc, timeout t
 func (c *Call[T]) giveUpAfter(timeout time.Duration) *time.Timer {
 	return time.AfterFunc(timeout+timeout/4, func() {
 		var zero T
-		c.finish(zero, fmt.Errorf("flight: no result %v after its deadline: %w", timeout/4, context.DeadlineExceeded))
+		c.Settle(zero, fmt.Errorf("flight: no result %v after its deadline: %w", timeout/4, context.DeadlineExceeded))
 	})
 }

@@ -65,10 +65,16 @@ func (g *Group[T]) Join(key string) (c *Call[T], leader bool) {
 		c.waiting++
 		return c, false
 	}
-	head := s.chain(hash)
-	c = &Call[T]{key: key, hash: hash, shard: s, keepGoing: g.KeepGoing, waiting: 1, next: *head}
-	*head = c
+	c = new(Call[T])
+	g.list(c, s, key, hash)
 	return c, true
+}
+
+// list makes the new call c the one in progress for key. The caller holds the shard's lock.
+func (g *Group[T]) list(c *Call[T], s *shard[T], key string, hash uint64) {
+	head := s.chain(hash)
+	c.key, c.hash, c.shard, c.keepGoing, c.waiting, c.next = key, hash, s, g.KeepGoing, 1, *head
+	*head = c
 }
 
 // Forget makes later joiners of key start a new call. The call in progress goes on, and those

@@ -4,12 +4,17 @@
 //	client := goredis.NewClient(redis.Options("cache.internal:6379"))
 //	store, err := redis.New(client, redis.Config{})
 //
+// or makes one that nobody else needs:
+//
+//	store, err := redis.OpenStore("redis://cache.internal:6379", redis.Config{})
+//	defer store.Close()
+//
 // # The client
 //
 // A client made with the defaults of go-redis does not suit a cache: it ignores callers'
 // deadlines, waits five seconds for a server that hangs, dials a dead one five times, and sends
 // a command whose answer was lost again, which counts an increment twice. [Options],
-// [ClusterOptions], [FailoverOptions] and [Open] make a client that does none of this;
+// [ClusterOptions], [FailoverOptions], [Open] and [OpenStore] make a client that does none of this;
 // [Warnings] tells what is wrong with another one.
 //
 // Operations that are not idempotent are sent at most once whatever the client's settings are.

@@ -8,6 +8,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
 
 func TestNew_RefusesWhatCannotWork(t *testing.T) {
@@ -106,11 +107,65 @@ func TestOpen_KeepsWhatTheURLSaysAndSetsTheRest(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range []string{"http://x", "redis://h?no_such=1", "redis://u:secret@[h", "redis://h?addr=a&nope=1"} {
+	for _, bad := range []string{"http://x", "redis://h?no_such=1", "redis://u:secret@[h", "redis://h?addr=a&nope=1", "secret", "secret:secret@h:1"} {
 		_, err := Open(bad)
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%q: got %v, want an error without the password", bad, err)
 		}
+	}
+}
+
+func TestOpen_SaysWhatAURLLooksLike(t *testing.T) {
+	const form = "redis://user:password@host:port/db"
+	for _, c := range []struct{ name, url, says string }{
+		{"host and port", "localhost:6379", `"localhost:6379" is no URL, redis://localhost:6379/0 is one`},
+		{"address and port", "127.0.0.1:6379", "redis://127.0.0.1:6379/0 is one"},
+		{"IPv6", "[::1]:6379", "redis://[::1]:6379/0 is one"},
+		{"a host", "localhost", "does not begin with redis://"},
+		{"another server", "memcached://localhost:11211", "does not begin with redis://"},
+		{"a variable that is not set", "", "the URL is empty"},
+		{"unreadable", "redis://[h", "cannot be read"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := OpenStore(c.url, Config{})
+			if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), form) {
+				t.Errorf("got %v, want it to say %q and %q", err, c.says, form)
+			}
+		})
+	}
+}
+
+func TestOpenStore_OwnsItsClientAndNewDoesNot(t *testing.T) {
+	srv := serverstest.Redis(t)
+	own, err := OpenStore("redis://"+srv.Addr(), Config{LeaseKey: Separate})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !own.separate {
+		t.Error("the Config was not used")
+	}
+	given := goredis.NewClient(Options(srv.Addr()))
+	t.Cleanup(func() { given.Close() })
+	lent := newStore(t, given, Config{})
+	if err := lent.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := lent.Ping(t.Context()); err != nil {
+		t.Errorf("the client that was given is closed: %v", err)
+	}
+	if err := own.Ping(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := own.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := own.Ping(t.Context()); err == nil {
+		t.Error("the client that OpenStore made goes on after Close")
+	}
+	if _, err := OpenStore("redis://"+srv.Addr(), Config{LeaseKey: 9}); err == nil || !strings.Contains(err.Error(), "LeaseKey") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -1,8 +1,10 @@
 package redis
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -74,6 +76,12 @@ func orElse[T comparable](p *T, v T) {
 	}
 }
 
+// form is what [Open] takes, for those who gave it something else.
+const form = "redis://user:password@host:port/db, user and db optional (rediss:// with TLS, unix:///path for a socket)"
+
+// bare is a server without the rest of a URL: "localhost:6379", "10.0.0.1:6379", "[::1]:6379".
+var bare = regexp.MustCompile(`^([A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`)
+
 // Open returns a client for a URL, with the settings of [Options] wherever the URL does not say
 // otherwise. Nothing is dialled yet; the caller closes the client.
 //
@@ -81,9 +89,18 @@ func orElse[T comparable](p *T, v T) {
 //	redis://host:6379?addr=other:6379        a cluster: at least one addr
 //	redis://host:26379?master_name=mymaster  a server that Sentinel names
 func Open(rawURL string) (goredis.UniversalClient, error) {
+	switch {
+	case rawURL == "":
+		return nil, fmt.Errorf("redis: the URL is empty; its form is %s", form)
+	case bare.MatchString(rawURL):
+		return nil, fmt.Errorf("redis: %q is no URL, redis://%s/0 is one; its form is %s", rawURL, rawURL, form)
+	}
 	u, err := url.Parse(rawURL)
 	if err != nil {
-		return nil, fmt.Errorf("redis: the URL cannot be read: %w", err.(*url.Error).Err) // without the password in it
+		return nil, fmt.Errorf("redis: the URL cannot be read: %w; its form is %s", err.(*url.Error).Err, form) // without the password in it
+	}
+	if u.Scheme != "redis" && u.Scheme != "rediss" && u.Scheme != "unix" { // it is not shown: it may be a password
+		return nil, fmt.Errorf("redis: the URL does not begin with redis://, rediss:// or unix://; its form is %s", form)
 	}
 	q := u.Query()
 	switch {
@@ -105,4 +122,32 @@ func Open(rawURL string) (goredis.UniversalClient, error) {
 		return nil, err
 	}
 	return goredis.NewClient(tune(o)), nil
+}
+
+// OpenStore is [Open] and [New] in one, for a client that nobody but the cache needs: the store
+// owns it, and [Store.Close] closes it.
+func OpenStore(rawURL string, cfg Config) (*Store, error) {
+	client, err := Open(rawURL)
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(client, cfg)
+	if err != nil {
+		_ = client.Close()
+		return nil, err
+	}
+	s.owns = true
+	return s, nil
+}
+
+// Close closes the client of a store that [OpenStore] made; later calls fail. A client that was
+// given to [New] is left alone: whoever made it closes it. Idempotent.
+func (s *Store) Close() error {
+	if !s.owns {
+		return nil
+	}
+	if err := s.client.Close(); !errors.Is(err, goredis.ErrClosed) {
+		return err
+	}
+	return nil
 }

@@ -42,9 +42,10 @@ type Config struct {
 }
 
 // Store is a [backends.Store] on a Redis or Valkey server, with every capability but an
-// invalidator. Safe for concurrent use. It does not own the client.
+// invalidator. Safe for concurrent use. It does not own the client, unless [OpenStore] made both.
 type Store struct {
 	client   goredis.UniversalClient
+	owns     bool // Close closes client
 	multi    bool // one command may name keys of several slots
 	scan     scanner
 	ping     func(context.Context) error

@@ -118,8 +118,8 @@ func TestGet_MoreLeaveAsTheQueueGrows(t *testing.T) {
 		st := newStub()
 		r := read(t, wrap(t, st, Config{}))
 		for _, step := range []struct{ callers, requests int }{
-			{1, 1}, {7, 1}, {1, 2}, // 8 wait beside one
-			{15, 2}, {1, 3}, // 16 beside two
+			{1, 1}, {31, 1}, {1, 2}, // 32 wait beside one
+			{63, 2}, {1, 3}, // 64 beside two
 		} {
 			r.get(t.Context(), numbered("k", step.callers)...)
 			synctest.Wait()

@@ -18,7 +18,9 @@ type Config struct {
 	MaxBytes int
 
 	// Step is how many keys must wait for each request under way before another one leaves
-	// beside it. 0 = 8; smaller ones fragment batches on a fast network.
+	// beside it. 0 = 32: with 64 and 256 callers that was the fastest or level with it, on
+	// loopback and with a round trip of half a millisecond. Smaller steps fragment batches on a
+	// fast network; on a slow one, with few callers, they shorten the wait.
 	Step int
 
 	// MaxInFlight is how many requests of one kind are under way at once. 0 = 16.
@@ -46,7 +48,7 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	positive("MaxKeys", &c.MaxKeys, 256)
 	positive("MaxBytes", &c.MaxBytes, 256<<10)
-	positive("Step", &c.Step, 8)
+	positive("Step", &c.Step, 32)
 	positive("MaxInFlight", &c.MaxInFlight, 16)
 	if c.Timeout < 0 || c.Patience < 0 {
 		errs = append(errs, errors.New("negative Timeout or Patience"))

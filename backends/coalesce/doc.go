@@ -10,7 +10,7 @@
 //     lone caller is as fast as without this package.
 //   - Callers that come while something is under way form the next batch. It leaves when what is
 //     under way has come back, or as soon as it is large enough to be worth a further trip: with n
-//     requests under way another one leaves when 8*n keys wait, up to 16 at once. On a fast
+//     requests under way another one leaves when 32*n keys wait, up to 16 at once. On a fast
 //     network that makes few large batches, on a slow one many.
 //   - A batch stays open until it really leaves.
 //   - No timer delays anything. One timer watches over requests that do not come back: keys that

@@ -27,37 +27,35 @@ func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 		return s.getPairs(ctx, keys, false)
 	}
 	out := make([]backends.Result, len(keys))
-	ask := make([]string, 0, min(len(keys), chunkKeys))
-	at := make([]int, 0, cap(ask))
-	flush := func() {
-		if len(ask) == 0 {
-			return
-		}
-		vals, err := s.client.MGet(ctx, ask...).Result()
-		if err == nil && len(vals) != len(ask) {
-			err = fmt.Errorf("redis: MGET of %d keys answered with %d values", len(ask), len(vals))
-		}
+	for lo := 0; lo < len(keys); lo += chunkKeys {
+		hi := min(lo+chunkKeys, len(keys))
+		s.mget(ctx, keys[lo:hi], out[lo:hi])
+	}
+	return out
+}
+
+// mget reads keys by one MGET, which the empty key, refused by the contract alone, travels with:
+// one answer a key in order is worth more than the few bytes.
+func (s *Store) mget(ctx context.Context, keys []string, out []backends.Result) {
+	var vals []any
+	err := ended(ctx)
+	if err == nil {
+		vals, err = s.client.MGet(ctx, keys...).Result()
 		err = failure(ctx, err)
-		for i, o := range at {
-			out[o].Err = err
-			if err == nil {
-				out[o] = value(vals[i])
-			}
-		}
-		ask, at = ask[:0], at[:0]
+	}
+	if err == nil && len(vals) != len(keys) {
+		err = fmt.Errorf("redis: MGET of %d keys answered with %d values", len(keys), len(vals))
 	}
 	for i, k := range keys {
-		if err := checkKey(ctx, k); err != nil {
+		switch {
+		case k == "":
+			out[i].Err = backends.ErrEmptyKey
+		case err != nil:
 			out[i].Err = err
-			continue
-		}
-		ask, at = append(ask, k), append(at, i)
-		if len(ask) == chunkKeys {
-			flush()
+		default:
+			out[i] = value(vals[i])
 		}
 	}
-	flush()
-	return out
 }
 
 // value turns one value of an MGET into a result.

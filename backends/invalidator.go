@@ -18,6 +18,14 @@ type Invalidator interface {
 	PublishFlush(ctx context.Context) error
 }
 
+// StoredOnly is for an [Invalidator] that is told by the remote tier's own server. Such a server
+// says nothing when a key is removed that it does not hold, so an L1 must not keep what the remote
+// tier has not taken: nobody would ever tell it that this has changed.
+type StoredOnly interface {
+	// StoredOnly reports whether only changes of stored keys are heard at present.
+	StoredOnly() bool
+}
+
 // Sink is what a listening L1 offers an [Invalidator]. Methods return quickly and are safe for
 // concurrent use.
 type Sink interface {

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/hearthcache/hearth/backends"
 )
 
 // coherence is what keeps L1 in line with changes made by other processes.
@@ -141,6 +143,13 @@ func (l link[V]) Down(reason error) {
 // says to pass L1 by.
 func (c *Cache[V]) fillable() bool {
 	return !c.down.Load() || c.cfg.Local.WhenDown != Bypass
+}
+
+// hearsUnstored reports whether L1 is told of changes of a key that no remote tier holds. Without an
+// Invalidator it is told nothing, and its TTL is the bound.
+func (c *Cache[V]) hearsUnstored() bool {
+	s, ok := c.cfg.Local.Invalidator.(backends.StoredOnly)
+	return !ok || !s.StoredOnly()
 }
 
 // localTTL is how long a value may be served from L1.

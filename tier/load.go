@@ -64,13 +64,17 @@ func (c *Cache[V]) loadUnder(ctx context.Context, key string, stamp ristretto.St
 	return e, nil
 }
 
-// putLoaded fills L1 with what was loaded under r: not at all while fills are held off, and for
-// a moment only where no remote tier could take it, since nobody else knows of it.
+// putLoaded fills L1 with what was loaded under r: not at all while fills are held off, and where
+// no remote tier could take it for a moment only, since nobody else knows of it; not even that if
+// news of it could not arrive.
 func (c *Cache[V]) putLoaded(key string, stamp ristretto.Stamp, r right, e *entry[V], size int64) {
 	if r.held {
 		return
 	}
 	if !r.fill && len(c.levels) > 0 {
+		if !r.stored && !c.hearsUnstored() {
+			return
+		}
 		brief := *e
 		brief.expires = min(brief.expires, c.clock.Wall()+ceilMs(shortTTL))
 		e = &brief

@@ -37,7 +37,10 @@ type Source struct {
 	refused []error // why the ones before it are not in use
 }
 
-var _ backends.Invalidator = (*Source)(nil)
+var (
+	_ backends.Invalidator = (*Source)(nil)
+	_ backends.StoredOnly  = (*Source)(nil)
+)
 
 // New returns a source that uses the first of cfg.Sources that works.
 func New(cfg Config) (*Source, error) {
@@ -181,6 +184,17 @@ func (s *Source) Degraded() string {
 		fmt.Fprintf(&b, "; not %s: %v", name(s.cfg.Sources[i]), s.refused[i])
 	}
 	return b.String()
+}
+
+// StoredOnly implements [backends.StoredOnly] for the source in use.
+func (s *Source) StoredOnly() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == len(s.cfg.Sources) {
+		return false
+	}
+	o, ok := s.cfg.Sources[s.current].(backends.StoredOnly)
+	return ok && o.StoredOnly()
 }
 
 // String names the source in use.

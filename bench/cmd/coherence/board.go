@@ -64,5 +64,14 @@ func (b *board) replaced(key int, version, at int64) (since int64) {
 	return since
 }
 
+// settled reports whether latest is the last version of key and its write had returned before at.
+func (b *board) settled(key int, latest, at int64) bool {
+	if latest >= versions || b.Latest[key].Load() != latest {
+		return false
+	}
+	out := b.Out[key][latest].Load()
+	return out != 0 && out < at
+}
+
 // now is the time of a clock that all processes of one machine share.
 func now() int64 { return time.Now().UnixNano() }

@@ -24,15 +24,17 @@ import (
 
 // order is what a process is told to do.
 type order struct {
-	Kind      string            // "redis", "cluster" or "memcached"
+	Kind      string            // "redis", "sentinel", "cluster" or "memcached"
 	Index     int               // which of the processes
-	Redis     []string          // addresses
+	Redis     []string          // addresses; of the Sentinel, where there is one
+	Master    string            // what the Sentinel calls it
 	Memcached string            // address
 	Through   map[string]string // the way to a Redis for the connections that hear of changes
 	Control   map[string]string // the way that is never disturbed
 	Ping      time.Duration
 	DeadAfter time.Duration
 	Deaf      bool
+	MayLose   bool // the servers may lose what was written
 }
 
 // tally is what a process measured in one phase.
@@ -43,6 +45,8 @@ type tally struct {
 	OverRaw     int64         // the same, with the time counted in which the machine let nothing through
 	Sum         time.Duration // of the staleness of stale reads
 	Max, MaxRaw time.Duration
+	Lost        int64 // reads of what the server itself had gone back to
+	Undecided   int64 // reads of a key that was being written, when the server was asked
 	Writes      int64
 	WriteErrs   int64
 	LastErr     string
@@ -58,13 +62,14 @@ func keyName(k int) string { return "k" + strconv.Itoa(k) }
 // work is the life of one of the four processes.
 func work(o order, b *board) error {
 	logging.Disable() // its connections are broken on purpose
-	cache, err := open(o, b)
+	cache, bare, err := open(o, b)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	defer cache.Close(ctx)
+	defer bare.Close(ctx)
 	p := newPulse()
 	hearControl(ctx, o.Control, p)
 	writes := map[int64]*tally{}
@@ -75,16 +80,16 @@ func work(o order, b *board) error {
 			write(ctx, b, o.Index, writes, func(k int, v int64) error { return change(ctx, cache, k, v) })
 		}
 	}()
-	reads := read(ctx, cache, b, p, o.Index)
+	r := reader{cache: cache, board: b, pulse: p, index: o.Index}
+	if o.MayLose {
+		r.bare = bare
+	}
+	reads := r.read(ctx)
 	cancel()
 	<-written
 	for phase, w := range writes {
-		r := reads[phase]
-		if r == nil {
-			r = &tally{}
-			reads[phase] = r
-		}
-		r.Writes, r.WriteErrs, r.LastErr = w.Writes, w.WriteErrs, w.LastErr
+		t := of(reads, phase)
+		t.Writes, t.WriteErrs, t.LastErr = w.Writes, w.WriteErrs, w.LastErr
 	}
 	return json.NewEncoder(os.Stdout).Encode(reads)
 }
@@ -118,78 +123,33 @@ func write(ctx context.Context, b *board, writer int, tallies map[int64]*tally, 
 	}
 }
 
-// read reads until the end and judges what it gets.
-func read(ctx context.Context, cache *tier.Cache[int64], b *board, p *pulse, index int) map[int64]*tally {
-	tallies := map[int64]*tally{}
-	for n := 0; ; n++ {
-		if n%16 == 0 { // leave the processor to those who listen
-			time.Sleep(200 * time.Microsecond)
-			up := int64(0)
-			if cache.Health().Link == "up" {
-				up = 1
-			}
-			b.Up[index].Store(up)
-		}
-		phase := b.Phase.Load()
-		if phase < 0 {
-			break
-		}
-		t := of(tallies, phase)
-		k := rand.IntN(keys)
-		at := now() // before the read: what happens to us from here on makes nothing staler
-		v, err := cache.Get(ctx, keyName(k))
-		if err != nil {
-			t.LastErr = err.Error()
-			continue
-		}
-		t.Reads++
-		if since := b.replaced(k, v, at); since != 0 {
-			t.judge(time.Duration(at-since), p.stopped(since, at))
-		}
-	}
-	return tallies
-}
-
-// judge counts a read that was stale by d, in some of which nothing could be heard.
-func (t *tally) judge(d, still time.Duration) {
-	t.MaxRaw = max(t.MaxRaw, d)
-	if d > tolerance {
-		t.OverRaw++
-	}
-	d = max(0, d-still)
-	t.Stale++
-	t.Sum += d
-	t.Max = max(t.Max, d)
-	if d > tolerance {
-		t.Over++
-	}
-}
-
-func of(tallies map[int64]*tally, phase int64) *tally {
-	if tallies[phase] == nil {
-		tallies[phase] = &tally{}
-	}
-	return tallies[phase]
-}
-
-// open makes the cache of one process.
-func open(o order, b *board) (*tier.Cache[int64], error) {
-	store, err := remote(o)
+// open makes the cache of one process, and bare, which shows what the servers have.
+func open(o order, b *board) (cache, bare *tier.Cache[int64], err error) {
+	shared := client(o, nil)
+	store, err := remote(o, shared)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	source, err := listen(o)
+	heard := shared // as a user would do it
+	if len(o.Through) > 0 {
+		heard = client(o, o.Through)
+	}
+	source, err := listen(o, heard)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if o.Deaf {
 		source = deaf{}
 	}
-	return tier.New(tier.Config[int64]{
+	remotes := []tier.Remote{{Name: o.Kind, Store: store, Timeout: 2 * time.Second}}
+	if bare, err = tier.New(tier.Config[int64]{Namespace: namespace, Local: tier.Local[int64]{Disabled: true}, Remotes: remotes}); err != nil {
+		return nil, nil, err
+	}
+	cache, err = tier.New(tier.Config[int64]{
 		Namespace: namespace,
 		TTL:       10 * time.Minute,
 		Local:     tier.Local[int64]{TTL: 10 * time.Minute, Invalidator: source, DeadAfter: o.DeadAfter},
-		Remotes:   []tier.Remote{{Name: o.Kind, Store: store, Timeout: 2 * time.Second}},
+		Remotes:   remotes,
 		Loader: tier.LoaderFunc[int64](func(_ context.Context, key string) (int64, error) {
 			k, err := strconv.Atoi(key[1:])
 			if err != nil {
@@ -200,13 +160,14 @@ func open(o order, b *board) (*tier.Cache[int64], error) {
 			return v, nil
 		}),
 	})
+	return cache, bare, err
 }
 
-func remote(o order) (backends.Store, error) {
+func remote(o order, c goredis.UniversalClient) (backends.Store, error) {
 	if o.Kind == "memcached" {
 		return memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: o.Memcached}}})
 	}
-	return redis.New(client(o, nil), redis.Config{})
+	return redis.New(c, redis.Config{})
 }
 
 // client connects to the Redis of the order, by another way where through says so.
@@ -223,13 +184,17 @@ func client(o order, through map[string]string) goredis.UniversalClient {
 		c.Dialer, c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = dial, patience, patience, patience, patience
 		return goredis.NewClusterClient(c)
 	}
+	if o.Kind == "sentinel" {
+		c := redis.FailoverOptions(o.Master, o.Redis...)
+		c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = patience, patience, patience, patience
+		return goredis.NewFailoverClient(c)
+	}
 	c := redis.Options(o.Redis[0])
 	c.Dialer, c.DialTimeout, c.ReadTimeout, c.WriteTimeout, c.PoolTimeout = dial, patience, patience, patience, patience
 	return goredis.NewClient(c)
 }
 
-func listen(o order) (backends.Invalidator, error) {
-	c := client(o, o.Through)
+func listen(o order, c goredis.UniversalClient) (backends.Invalidator, error) {
 	if o.Kind == "memcached" {
 		return bus.New(c, bus.Config{Namespace: namespace, Ping: o.Ping, DeadAfter: o.DeadAfter, Timeout: 2 * time.Second})
 	}

@@ -38,6 +38,8 @@ func (r *report) add(names map[int64]string, got map[int64]*tally) {
 		sum.OverRaw += t.OverRaw
 		sum.Sum += t.Sum
 		sum.Max, sum.MaxRaw = max(sum.Max, t.Max), max(sum.MaxRaw, t.MaxRaw)
+		sum.Lost += t.Lost
+		sum.Undecided += t.Undecided
 		sum.Writes += t.Writes
 		sum.WriteErrs += t.WriteErrs
 		if t.LastErr != "" {
@@ -73,11 +75,17 @@ type figures struct {
 	MaxMS       map[string]float64 `json:"max_staleness_ms"`
 	MaxRawMS    map[string]float64 `json:"max_staleness_uncorrected_ms"`
 	BoundMS     map[string]float64 `json:"bound_ms"`
+	Lost        map[string]int64   `json:"lost_by_redis"`
+	Undecided   map[string]int64   `json:"undecided"`
 	Broken      []string           `json:"broken"`
 }
 
 func (r *report) figures() figures {
-	f := figures{map[string]int64{}, map[string]int64{}, map[string]int64{}, map[string]float64{}, map[string]float64{}, map[string]float64{}, map[string]float64{}, r.broken()}
+	f := figures{
+		Reads: map[string]int64{}, Writes: map[string]int64{}, StaleOver50: map[string]int64{},
+		MeanMS: map[string]float64{}, MaxMS: map[string]float64{}, MaxRawMS: map[string]float64{}, BoundMS: map[string]float64{},
+		Lost: map[string]int64{}, Undecided: map[string]int64{}, Broken: r.broken(),
+	}
 	if f.Broken == nil {
 		f.Broken = []string{}
 	}
@@ -85,6 +93,7 @@ func (r *report) figures() figures {
 		t := r.tallies[n]
 		f.Reads[n], f.Writes[n], f.StaleOver50[n] = t.Reads, t.Writes, t.Over
 		f.MaxMS[n], f.MaxRawMS[n], f.BoundMS[n] = ms(t.Max), ms(t.MaxRaw), ms(r.bounds[n])
+		f.Lost[n], f.Undecided[n] = t.Lost, t.Undecided
 		f.MeanMS[n] = ms(t.Sum) / float64(max(1, t.Stale))
 	}
 	return f

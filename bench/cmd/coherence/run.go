@@ -13,13 +13,9 @@ import (
 	"github.com/hearthcache/hearth/internal/faultproxy"
 )
 
-// run measures one kind of servers: healthy, reset, in a black hole, and after it.
-func run(kind string, p plan, all *report) (err error) {
-	f, err := build(kind, p)
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err != nil {
-		return err
-	}
+// run measures one kind of servers: healthy, reset, in a black hole, and after it; or before,
+// during and after events.
+func run(f *farm, kind string, p plan, all *report) (err error) {
 	file, err := os.CreateTemp("", "hearth-coherence-")
 	if err != nil {
 		return err
@@ -51,7 +47,7 @@ func run(kind string, p plan, all *report) (err error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
-	sendControl(ctx, f.order.Redis)
+	sendControl(ctx, f.control)
 	foreign := make(chan map[int64]*tally, 1)
 	go func() { foreign <- foreigner(f.order, b) }()
 	names, err := f.phases(kind, p, b, all)
@@ -73,11 +69,14 @@ func run(kind string, p plan, all *report) (err error) {
 // phases leads the processes through what is measured and returns the phases' names.
 func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int64]string, err error) {
 	names = map[int64]string{}
-	phase := func(name string, bound, d time.Duration, each func()) {
+	begin := func(name string, bound time.Duration) {
 		n := int64(len(names) + 1)
 		names[n] = name
 		all.name(name, bound)
 		b.Phase.Store(n)
+	}
+	phase := func(name string, bound, d time.Duration, each func()) {
+		begin(name, bound)
 		for end := time.Now().Add(d); time.Now().Before(end); {
 			each()
 			time.Sleep(min(time.Second, time.Until(end)))
@@ -89,6 +88,19 @@ func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int
 		return names, err
 	}
 	time.Sleep(300 * time.Millisecond) // the L1s fill
+	for _, e := range f.events {
+		phase(e.name+"_before", tolerance, p.Side, quiet)
+		begin(e.name, e.bound)
+		err := f.happen(e, p, b, all)
+		b.Phase.Store(0)
+		if err != nil {
+			return names, fmt.Errorf("%s: %w", e.name, err)
+		}
+		phase(e.name+"_recovered", tolerance, p.Side, quiet)
+	}
+	if len(f.events) > 0 {
+		return names, nil
+	}
 	phase(kind, tolerance, p.Phase, quiet)
 	phase(kind+"_reset", tolerance, p.Phase, f.reset)
 	if err := allUp(b); err != nil {
@@ -105,6 +117,44 @@ func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int
 	}
 	phase(kind+"_recovered", tolerance, p.Phase, quiet)
 	return names, nil
+}
+
+// happen lets an event happen, and returns once every link has come up by itself.
+func (f *farm) happen(e event, p plan, b *board, all *report) error {
+	time.Sleep(p.Side / 4)
+	if err := e.first(); err != nil {
+		return err
+	}
+	if e.breaks && !p.Deaf && !seenDown(b, p.DeadAfter+p.Ping+time.Second) {
+		all.notes = append(all.notes, e.name+": it was not noticed")
+	}
+	if err := e.then(); err != nil {
+		return err
+	}
+	if err := allUp(b); err != nil {
+		return err
+	}
+	if e.breaks { // one that was replaced may be up again, and be taken for what it was
+		time.Sleep(p.DeadAfter + p.Ping)
+	}
+	return allUp(b)
+}
+
+// seenDown waits until every process has seen its link down once.
+func seenDown(b *board, within time.Duration) bool {
+	var seen [processes]bool
+	for end := time.Now().Add(within); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		n := 0
+		for i := range seen {
+			if seen[i] = seen[i] || b.Up[i].Load() == 0; seen[i] {
+				n++
+			}
+		}
+		if n == processes {
+			return true
+		}
+	}
+	return false
 }
 
 // allUp waits until every process hears of changes. What they last said may be from before they

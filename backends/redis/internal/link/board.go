@@ -39,10 +39,23 @@ func NewBoard(sink backends.Sink, deadAfter time.Duration) *Board {
 func (b *Board) Add(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.add(line)
+}
+
+func (b *Board) add(line string) {
 	b.lines[line] = &state{}
 	if b.up {
 		b.up = false
 		b.sink.Down(fmt.Errorf("connecting to %s", line))
+	}
+}
+
+// Doubt enters a line that nobody has connected yet, unless there is one of that name.
+func (b *Board) Doubt(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lines[line] == nil {
+		b.add(line)
 	}
 }
 

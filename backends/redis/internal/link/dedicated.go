@@ -14,7 +14,8 @@ import (
 // Dedicated returns options for a client with one connection to node: same address, credentials,
 // dialer and TLS as the user's client, nothing shared with it. When ctx ends the connection is
 // closed, whatever the client is doing; a second one is refused, so that a connection that was
-// lost cannot be replaced unnoticed.
+// lost cannot be replaced unnoticed. Where Sentinel says which server is the master, the connection
+// is closed soon after it says another one: the old one may live on and know nothing of it.
 func Dedicated(ctx context.Context, node *goredis.Options, t Timing) *goredis.Options {
 	o := *node
 	o.PoolSize, o.MinIdleConns, o.MaxIdleConns, o.MaxActiveConns = 1, 0, 0, 0
@@ -48,9 +49,34 @@ func Dedicated(ctx context.Context, node *goredis.Options, t Timing) *goredis.Op
 			return nil, err
 		}
 		context.AfterFunc(ctx, func() { _ = cn.Close() })
+		if node.Addr == sentinels {
+			go follow(ctx, cn, t, dial)
+		}
 		return cn, nil
 	}
 	return &o
+}
+
+// sentinels is the address of a client that asks Sentinel for it whenever it dials.
+const sentinels = "FailoverClient"
+
+// follow closes cn when dial leads elsewhere. It looks once a ping; the dialer of such a client
+// tells where it leads by no other means than a connection. A dial that fails says nothing.
+func follow(ctx context.Context, cn net.Conn, t Timing, dial func(context.Context, string, string) (net.Conn, error)) {
+	for sleep(ctx, t.Ping) {
+		ask, cancel := context.WithTimeout(ctx, t.DeadAfter)
+		now, err := dial(ask, "tcp", sentinels)
+		cancel()
+		if err != nil {
+			continue
+		}
+		moved := now.RemoteAddr().String() != cn.RemoteAddr().String()
+		_ = now.Close()
+		if moved {
+			_ = cn.Close()
+			return
+		}
+	}
 }
 
 // errSecond keeps the client from reconnecting by itself.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -199,6 +200,55 @@ func TestRun_AServerThatOnlyAcceptsIsSilent(t *testing.T) {
 	t.Cleanup(func() { _ = lis.Close() })
 	if err := (Line{Node: &goredis.Options{Addr: lis.Addr().String()}, Timing: fast}).Run(t.Context()); err == nil {
 		t.Error("no error")
+	}
+}
+
+// A master that Sentinel has replaced may live on: it answers pings, and nothing changes on it any
+// more.
+func TestRun_LeavesAMasterThatIsNoneAnyMore(t *testing.T) {
+	for _, c := range []struct {
+		name, addr string
+		leaves     bool
+	}{
+		{"found by Sentinel", sentinels, true},
+		{"named", "somewhere:6379", false}, // sensitivity: nobody looks
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			before, after := fake(t), fake(t)
+			var now atomic.Pointer[string]
+			now.Store(&before.Addr)
+			dials := make(chan string, 100)
+			node := &goredis.Options{Addr: c.addr, DisableIdentity: true, Dialer: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				addr := *now.Load()
+				dials <- addr
+				return (&net.Dialer{}).DialContext(ctx, network, addr)
+			}}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			up, ended := make(chan struct{}), make(chan error, 1)
+			l := Line{Node: node, Timing: Timing{Ping: 5 * time.Millisecond, DeadAfter: 20 * time.Second}, Up: func() { close(up) }, Heard: func() {}}
+			go func() { ended <- l.Run(ctx) }()
+			<-up
+			if c.leaves {
+				<-dials // the line's own
+				<-dials // and one that has looked, and seen the same server
+				now.Store(&after.Addr)
+				select {
+				case <-ended:
+				case <-time.After(15 * time.Second):
+					t.Error("it still listens to the old one")
+				}
+				return
+			}
+			now.Store(&after.Addr)
+			select {
+			case err := <-ended:
+				t.Errorf("it ended: %v", err)
+			case <-time.After(100 * time.Millisecond):
+			}
+			cancel()
+			<-ended
+		})
 	}
 }
 

@@ -31,8 +31,9 @@ func Check(who string, client goredis.UniversalClient) error {
 
 // Topology is who serves what.
 type Topology struct {
-	Nodes map[string]*goredis.Options // masters, by address
-	Slots string                      // which master has which slots; "" for one server
+	Nodes    map[string]*goredis.Options // masters, by address
+	Replicas map[string]bool             // of the masters, by address
+	Slots    string                      // which master has which slots; "" for one server
 }
 
 // TopologyOf asks for the masters that client reaches.
@@ -47,14 +48,22 @@ func TopologyOf(ctx context.Context, client goredis.UniversalClient) (Topology, 
 	if err != nil {
 		return Topology{}, err
 	}
-	t := Topology{Nodes: map[string]*goredis.Options{}, Slots: describe(slots)}
+	t := Topology{Nodes: map[string]*goredis.Options{}, Replicas: map[string]bool{}, Slots: describe(slots)}
 	var mu sync.Mutex
-	err = c.ForEachMaster(ctx, func(_ context.Context, m *goredis.Client) error {
-		mu.Lock()
-		defer mu.Unlock()
-		t.Nodes[m.Options().Addr] = m.Options()
-		return nil
-	})
+	err = errors.Join(
+		c.ForEachMaster(ctx, func(_ context.Context, m *goredis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			t.Nodes[m.Options().Addr] = m.Options()
+			return nil
+		}),
+		c.ForEachSlave(ctx, func(_ context.Context, r *goredis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			t.Replicas[r.Options().Addr] = true
+			return nil
+		}),
+	)
 	if err == nil && len(t.Nodes) == 0 {
 		err = errors.New("the cluster has no masters")
 	}

@@ -258,8 +258,13 @@ func (c *Cache[V]) stampTags(ctx context.Context, m made, tags []string) (stamps
 	return stamps, err == nil && !first && epoch == m.tagEpoch
 }
 
-// behind reports whether e was made before the namespace or one of its tags was cleared:
-// [ErrMiss]. Any other error means that the barriers could not be asked.
+// errCleared: the value was made before the namespace or one of its tags was cleared. Nobody will
+// read it again, and it is in the way of the next fill.
+var errCleared = fmt.Errorf("cache: cleared (%w)", ErrMiss)
+
+// behind reports whether h was made before the namespace or one of its tags was cleared:
+// errCleared. One that was made after a Clear that this process has not heard of is [ErrMiss].
+// Any other error means that the barriers could not be asked.
 func (c *Cache[V]) behind(ctx context.Context, h codec.Header) error {
 	if !c.barriers.on {
 		return nil
@@ -272,7 +277,7 @@ func (c *Cache[V]) behind(ctx context.Context, h codec.Header) error {
 		c.flushL1()
 	}
 	if h.Generation != gen {
-		return ErrMiss
+		return missed(h.Generation, gen)
 	}
 	for _, t := range h.Tags {
 		c.tagged.Store(true)
@@ -284,10 +289,18 @@ func (c *Cache[V]) behind(ctx context.Context, h codec.Header) error {
 			c.flushL1()
 		}
 		if n != t.Barrier {
-			return ErrMiss
+			return missed(t.Barrier, n)
 		}
 	}
 	return nil
+}
+
+// missed says why a value with another count than the current one is a miss.
+func missed(count, current uint64) error {
+	if count < current {
+		return errCleared
+	}
+	return ErrMiss
 }
 
 // increment counts at the server; key is the whole key.

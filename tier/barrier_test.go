@@ -96,6 +96,36 @@ func TestClear_LostBarrierHidesWhatWasStoredBefore(t *testing.T) {
 	})
 }
 
+// What was cleared is still in the tier: the next load takes its place, everywhere.
+func TestClear_ClearedValueIsReplacedByTheNextLoad(t *testing.T) {
+	for _, many := range []bool{false, true} {
+		src, p := newSource("k", "1"), newProbe()
+		cfg := barred(src, p)
+		cfg.Local.Disabled = true
+		c, other := open(t, cfg), open(t, cfg)
+		v, err := c.Get(t.Context(), "k")
+		want(t, v, err, "1")
+		src.set("k", "2")
+		if err := c.Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if many {
+				m, err := c.GetMany(t.Context(), []string{"k"})
+				want(t, m["k"], err, "2")
+			} else {
+				v, err := c.Get(t.Context(), "k")
+				want(t, v, err, "2")
+			}
+		}
+		if src.count() != 2 {
+			t.Errorf("many %v: %d loads, want 1 before and 1 after the Clear", many, src.count())
+		}
+		v, err = other.Get(t.Context(), "k")
+		want(t, v, err, "2")
+	}
+}
+
 // A server that comes back with an old snapshot has an old count: what was cleared in between
 // must not be read again, in any process.
 func TestClear_BarrierThatGoesBackIsCountedOn(t *testing.T) {

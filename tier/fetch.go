@@ -131,6 +131,10 @@ func (c *Cache[V]) readAt(ctx context.Context, key string, i int) found[V] {
 // the entry is made; nil = an allocation of its own.
 func (c *Cache[V]) accept(ctx context.Context, lv *level, key string, it backends.Item, into *entry[V]) (*entry[V], error) {
 	e, err := c.decode(ctx, key, it, lv.index, into)
+	if errors.Is(err, errCleared) {
+		lv.discard(ctx, key, it.Token)
+		return nil, ErrMiss
+	}
 	if !errors.Is(err, codec.ErrUnreadable) {
 		return e, err
 	}

@@ -159,18 +159,6 @@ func guard(path string, fn func() error) (err error) {
 	return fn()
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("writebehind/bolt: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("writebehind/bolt: sync %s: %w", dir, err)
-	}
-	return nil
-}
-
 // Commit implements writebehind.Journal, with one transaction and one fsync.
 func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
 	if err := ctx.Err(); err != nil {

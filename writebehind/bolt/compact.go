@@ -11,7 +11,8 @@ import (
 // compactFrom is the size below which a file is not worth compacting.
 const compactFrom = 1 << 20
 
-// openCompact opens the file; one that is three quarters free is replaced by a compact copy.
+// openCompact opens the file; one that is three quarters free is replaced by a compact copy,
+// where the system can.
 // The old file stays locked until the new one is in its place.
 func openCompact(cfg Config) (*bbolt.DB, error) {
 	db, err := open(cfg)
@@ -21,7 +22,7 @@ func openCompact(cfg Config) (*bbolt.DB, error) {
 	var size int64
 	db.View(func(tx *bbolt.Tx) error { size = tx.Size(); return nil })
 	free := int64(db.Stats().FreePageN) * int64(db.Info().PageSize)
-	if size < compactFrom || free < size/4*3 {
+	if !replaceable || size < compactFrom || free < size/4*3 {
 		return db, nil
 	}
 	defer db.Close()

@@ -9,5 +9,6 @@
 // before.
 //
 // The file grows to what was waiting at the worst moment, never beyond Config.MaxBytes, and
-// keeps that size: freed pages are used again. A file that is mostly free is compacted by Open.
+// keeps that size: freed pages are used again. A file that is mostly free is compacted by Open,
+// except on Windows.
 package bolt

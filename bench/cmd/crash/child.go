@@ -24,6 +24,8 @@ const (
 
 	producers = 16
 	keysEach  = 5
+
+	deltaPrefix = "d" // of the keys that get deltas
 )
 
 // open returns the journal of a level, nil for memory.
@@ -61,7 +63,7 @@ func produce(level string) error {
 		Sink: writebehind.SinkFunc[int](func(_ context.Context, ops []writebehind.Op[int]) error {
 			time.Sleep(5 * time.Millisecond)
 			for _, o := range ops {
-				say.line("applied", o.Key, o.Value, o.Seq)
+				say.line("applied", o.Key, numberOf(o), o.Seq)
 			}
 			return nil
 		}),
@@ -74,9 +76,9 @@ func produce(level string) error {
 	for p := range producers {
 		go func() {
 			for n := from; ; n++ {
-				key := fmt.Sprintf("p%d-%d", p, n%keysEach)
-				if w.Write(context.Background(), []tier.Mutation[int]{{Key: key, Value: n}}) == nil {
-					say.line("accepted", key, n, 0)
+				c := change(p, n)
+				if _, err := w.Enqueue(context.Background(), c); err == nil {
+					say.line("accepted", c.Key, n, 0)
 				}
 				if journal == nil {
 					time.Sleep(100 * time.Microsecond) // as a disk would
@@ -85,6 +87,27 @@ func produce(level string) error {
 		}()
 	}
 	select {}
+}
+
+// change is what producer p writes as its number n: a state of one of its keys, or, every so
+// often, a delta of another one. No two producers share a key, so that the numbers of a key rise
+// in the order in which they were accepted.
+func change(p, n int) writebehind.Change[int] {
+	if n%keysEach == 0 {
+		return writebehind.Change[int]{
+			Mutation: tier.Mutation[int]{Key: fmt.Sprint(deltaPrefix, p)}, Delta: strconv.AppendInt(nil, int64(n), 10),
+		}
+	}
+	return writebehind.Change[int]{Mutation: tier.Mutation[int]{Key: fmt.Sprintf("p%d-%d", p, n%keysEach), Value: n}}
+}
+
+// numberOf is the number that o carries.
+func numberOf(o writebehind.Op[int]) int {
+	if o.Delta == nil {
+		return o.Value
+	}
+	n, _ := strconv.Atoi(string(o.Delta))
+	return n
 }
 
 // reporter writes lines to the pipe, whole and at once: what was said before a kill was said.

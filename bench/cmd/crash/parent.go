@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,11 +22,19 @@ type world struct {
 	mu       sync.Mutex
 	row      map[string]int    // the source: number per key
 	seq      map[string]uint64 // of the number in the source
-	accepted map[string]int    // newest accepted number per key
+	accepted map[string][]int  // numbers per key that the source has to answer for at the next look
+	deltas   map[delta]bool    // those that the source has got
 	count    int
+	ordered  int // how many of count were deltas
 	next     int
 	wrong    int
 	run      map[string]int // newest number that the process at work has applied
+}
+
+// delta is an ordered operation that reached the source.
+type delta struct {
+	key string
+	n   int
 }
 
 // apply is "store if newer", as a sink should be: a repeat after a crash is not a violation. One
@@ -34,6 +43,13 @@ type world struct {
 func (w *world) apply(key string, n int, seq uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if isDelta(key) {
+		if w.deltas[delta{key, n}] = true; n < w.run[key] {
+			w.wrong++
+		}
+		w.run[key] = n
+		return
+	}
 	if (n > w.row[key] && seq < w.seq[key]) || (n < w.row[key] && seq > w.seq[key]) {
 		w.wrong++
 	}
@@ -47,10 +63,15 @@ func (w *world) apply(key string, n int, seq uint64) {
 }
 
 func (w *world) accept(key string, n int) {
-	w.accepted[key] = max(w.accepted[key], n)
+	w.accepted[key] = append(w.accepted[key], n)
 	w.next = max(w.next, n+1)
 	w.count++
+	if isDelta(key) {
+		w.ordered++
+	}
 }
+
+func isDelta(key string) bool { return strings.HasPrefix(key, deltaPrefix) }
 
 func crash(level string, rounds int, quiet bool) (result, error) {
 	dir, err := os.MkdirTemp("", "crash")
@@ -58,7 +79,9 @@ func crash(level string, rounds int, quiet bool) (result, error) {
 		return result{}, err
 	}
 	defer os.RemoveAll(dir)
-	w := &world{row: map[string]int{}, seq: map[string]uint64{}, accepted: map[string]int{}, next: 1}
+	w := &world{
+		row: map[string]int{}, seq: map[string]uint64{}, accepted: map[string][]int{}, deltas: map[delta]bool{}, next: 1,
+	}
 	path := filepath.Join(dir, "journal")
 	server := &redisServer{dir: dir}
 	defer server.kill()
@@ -90,7 +113,7 @@ func crash(level string, rounds int, quiet bool) (result, error) {
 			fmt.Printf("%-8s round %2d: %d accepted, %d lost, %d out of order\n", level, res.Rounds, w.count, res.Lost, w.wrong)
 		}
 	}
-	res.Accepted, res.Violations = w.count, w.wrong
+	res.Accepted, res.Deltas, res.Violations = w.count, w.ordered, w.wrong
 	return res, nil
 }
 
@@ -152,7 +175,7 @@ func (w *world) recover(level, path, addr string) error {
 		Journal: journal,
 		Sink: writebehind.SinkFunc[int](func(_ context.Context, ops []writebehind.Op[int]) error {
 			for _, o := range ops {
-				w.apply(o.Key, o.Value, o.Seq)
+				w.apply(o.Key, numberOf(o), o.Seq)
 			}
 			return nil
 		}),
@@ -174,17 +197,20 @@ func (w *world) recover(level, path, addr string) error {
 	}
 }
 
-// lost counts the keys whose newest accepted number is not in the source, nor a newer one, and
-// takes them as settled.
+// lost counts the accepted writes that the source does not answer for, as [lostMeans] says, and
+// begins anew.
 func (w *world) lost() (n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for key, want := range w.accepted {
-		if w.row[key] < want {
-			n++
-			w.row[key] = want
+	for key, numbers := range w.accepted {
+		for _, want := range numbers {
+			if isDelta(key) && !w.deltas[delta{key, want}] || !isDelta(key) && w.row[key] < want {
+				n++
+			}
 		}
 	}
+	clear(w.accepted)
+	clear(w.deltas)
 	return n
 }
 

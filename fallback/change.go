@@ -63,60 +63,6 @@ func (s *Store) bring(ctx context.Context, v view, key string) error {
 	return nil
 }
 
-// Increment implements [backends.Incrementer]. Where new answers, a counter that only old has is
-// copied first; where old answers, one that has already moved to new is counted there, so that
-// processes on both sides of a ramp count on one counter.
-func (s *Store) Increment(ctx context.Context, key string, delta, initial int64, ttl time.Duration) (n int64, err error) {
-	if ttl < 0 {
-		return 0, backends.ErrInvalidTTL
-	}
-	if err := check(ctx, key); err != nil {
-		return 0, err
-	}
-	v := s.view(key)
-	if v.mode == modeMirror && s.moved(ctx, key) {
-		v.mode = modeNew
-	}
-	if err := s.settle(ctx, s.authority(v.mode), key); err != nil {
-		return 0, err
-	}
-	if err := s.bring(ctx, v, key); err != nil {
-		return 0, err
-	}
-	err = s.exclusive(ctx, v, key, func(m *member) error {
-		n, err = s.count(ctx, m, key, delta, initial, ttl)
-		return err
-	})
-	return n, err
-}
-
-// moved reports whether the counter is in new and not in old.
-func (s *Store) moved(ctx context.Context, key string) bool {
-	if _, err := s.old.get(ctx, key, false); !absent(err) || s.barred(s.new, key) {
-		return false
-	}
-	_, err := s.new.get(ctx, key, false)
-	return err == nil
-}
-
-// count increments on m. If the other store's counters stop at zero, this one's do too.
-func (s *Store) count(ctx context.Context, m *member, key string, delta, initial int64, ttl time.Duration) (int64, error) {
-	own := m.keyOf(key)
-	add := func(delta int64) (int64, error) {
-		n, err := call(ctx, m, func(ctx context.Context) (int64, error) {
-			return m.caps.Incrementer.Increment(ctx, own, delta, initial, ttl)
-		})
-		return n, m.wrap("increment", key, err)
-	}
-	n, err := add(delta)
-	if err == nil && n < 0 && s.caps.Unsigned && !m.caps.Unsigned {
-		if n, err = add(-n); err == nil {
-			n = max(n, 0)
-		}
-	}
-	return n, err
-}
-
 // SetNewer implements [backends.Versioner]. A value of the same version or a newer one in either
 // store is [backends.ErrOlder].
 func (s *Store) SetNewer(ctx context.Context, key string, it backends.Item) error {

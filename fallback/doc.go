@@ -34,7 +34,10 @@
 //	compare-and-swap the token names its store; one of old is promoted with its value. The other
 //	                 store is closed for the key meanwhile, so that of two processes whose
 //	                 authorities differ at most one succeeds
-//	increment, touch the value is copied first, then changed; the other store forgets it
+//	increment, touch the value is copied first, then changed; the other store forgets it. An
+//	                 increment by 0 only reads, and leaves it in both
+//	clear            is an increment of the namespace's counter, which every read of a cache with
+//	                 barriers asks for by an increment of 0
 //	set-if-newer     the version is compared with both stores
 //	hold-off         in both, old first
 //	lease            of the authority; where that is new, old is looked into under the lease, and

@@ -113,7 +113,7 @@ func walk(t *testing.T, old, fresh backends.Store) {
 	up := []Phase{PhaseOld, PhaseMirror, Ramp(40), PhaseNew, PhaseRetire, PhaseNew, Ramp(40), PhaseMirror, PhaseOld}
 	for step, phase := range up {
 		if phase == PhaseRetire {
-			settled(t, s, keys)
+			settled(t, s, keys, "walk:")
 		}
 		if err := s.SetPhase(phase); err != nil {
 			t.Fatal(err)
@@ -152,12 +152,12 @@ func walk(t *testing.T, old, fresh backends.Store) {
 
 // settled reads all keys until new has answered each of them, as the runbook has it before old is
 // retired: copies that the phase before began in the background may still be under way.
-func settled(t *testing.T, s *Store, keys int) {
+func settled(t *testing.T, s *Store, keys int, prefix string) {
 	t.Helper()
 	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
 		before := s.Progress().HitsNew
 		for i := range keys {
-			_, _ = s.Get(t.Context(), fmt.Sprint("walk:", i))
+			_, _ = s.Get(t.Context(), fmt.Sprint(prefix, i))
 		}
 		if s.Progress().HitsNew == before+int64(keys) {
 			return

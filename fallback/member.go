@@ -64,6 +64,15 @@ func (m *member) wrap(op, key string, err error) error {
 
 // get reads key; ttl asks for the remaining lifetime where the member can tell it.
 func (m *member) get(ctx context.Context, key string, ttl bool) (backends.Item, error) {
+	it, err := m.raw(ctx, key, ttl)
+	if err != nil {
+		return backends.Item{}, err
+	}
+	return m.read(key, it)
+}
+
+// raw is get, but of the item as the member has it.
+func (m *member) raw(ctx context.Context, key string, ttl bool) (backends.Item, error) {
 	own := m.keyOf(key)
 	it, err := call(ctx, m, func(ctx context.Context) (backends.Item, error) {
 		if ttl && m.caps.TTLer != nil {
@@ -71,10 +80,7 @@ func (m *member) get(ctx context.Context, key string, ttl bool) (backends.Item, 
 		}
 		return m.store.Get(ctx, own)
 	})
-	if err != nil {
-		return backends.Item{}, m.wrap("get", key, err)
-	}
-	return m.read(key, it)
+	return it, m.wrap("get", key, err)
 }
 
 // read makes of an item of the member one of the whole.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hearthcache/hearth/backends/backendtest"
 	"github.com/hearthcache/hearth/backends/memory"
+	"github.com/hearthcache/hearth/internal/faultproxy"
+	"github.com/hearthcache/hearth/internal/fence"
 )
 
 // A replica that lags behind when the delete is delivered would bring the record back: what was
@@ -201,5 +203,113 @@ func TestOutboxLog_KeepsWhatFailsAgainWhileItIsSettled(t *testing.T) {
 	<-settled
 	if got := log.all(); got["k"].HoldOff != time.Minute {
 		t.Errorf("the log holds %v, and the cache owes k", got)
+	}
+}
+
+// One process cannot reach the tier and invalidates: it does not read what it owes, and delivers
+// when it can.
+func TestFault_SplitBrainOwesItsInvalidationsAndDelivers(t *testing.T) {
+	t.Parallel()
+	for _, kind := range bothKinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			ctx := context.Background()
+			w := throughProxy(t, kind)
+			cut, src := shaky(t, w)
+			cfg := over(src, dial(t, kind, w.srv.Addr()))
+			cfg.Local.Disabled = true
+			whole := open(t, cfg)
+			answered(t, cut, 1, faultNoise)
+			w.proxy.Set(faultproxy.Fault{Up: faultproxy.Flow{Stall: true}})
+			src.set("k0", "new")
+			wantErr(t, cut.Invalidate(ctx, "k0"), ErrQueued)
+			v, err := cut.Get(ctx, "k0")
+			want(t, v, err, "new")
+			v, err = whole.Get(ctx, "k0")
+			want(t, v, err, "v0") // it could not be told
+			w.proxy.Clear()
+			for deadline := time.Now().Add(faultRecover); cut.Health().Remotes[0].Owed > 0; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatalf("not delivered: %+v", cut.Health())
+				}
+			}
+			v, err = whole.Get(ctx, "k0")
+			want(t, v, err, "new")
+		})
+	}
+}
+
+// What is owed is delivered while a batch is under way that has read the old value before.
+func TestGetMany_WhatItReadWhileItWasOwedIsNotUsed(t *testing.T) {
+	ctx := context.Background()
+	f := backendtest.NewFaulty(memory.New(memory.Config{}), 1)
+	src := newSource("k", "old")
+	cfg := over(src, f)
+	cfg.Local.Disabled = true
+	c := open(t, cfg)
+	v, err := c.Get(ctx, "k")
+	want(t, v, err, "old")
+	f.Inject(backendtest.Fault{Op: backendtest.OpDelete})
+	f.Inject(backendtest.Fault{Op: backendtest.OpDeleteMany, Times: -1})
+	src.set("k", "new")
+	wantErr(t, c.Invalidate(ctx, "k"), ErrQueued)
+	f.After(func(op backendtest.Op, _ string) {
+		if op == backendtest.OpGetMany || op == backendtest.OpAcquireMany {
+			f.Heal()
+			if err := c.levels[0].attempt(ctx); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	m, err := c.GetMany(ctx, []string{"k"})
+	if err != nil || m["k"] != "new" {
+		t.Errorf("got %v, %v; the process that invalidated reads the old value", m, err)
+	}
+}
+
+// The farther tier could not be told. Until it is, another process copies the old value from there
+// to the nearer one, which has been told already: it has to be told again.
+func TestInvalidate_WhatAFartherTierOwesIsOwedByTheNearerToo(t *testing.T) {
+	run := func(t *testing.T) (during, after string) {
+		ctx := context.Background()
+		near, far := memory.New(memory.Config{}), memory.New(memory.Config{})
+		broken := backendtest.NewFaulty(far, 1)
+		src := newSource("k", "old")
+		cfg := over(src, near, far)
+		cfg.Local.Disabled = true
+		other := open(t, cfg)
+		cfg.Remotes[1].Store = broken
+		c := open(t, cfg)
+		v, err := c.Get(ctx, "k")
+		want(t, v, err, "old")
+		for _, op := range []backendtest.Op{backendtest.OpDelete, backendtest.OpDeleteMany} {
+			broken.Inject(backendtest.Fault{Op: op, Times: -1})
+		}
+		src.set("k", "new")
+		wantErr(t, c.Invalidate(ctx, "k"), ErrQueued)
+		v, err = other.Get(ctx, "k")
+		want(t, v, err, "old") // from the farther tier
+		quiet(t, other)        // and copied
+		if during, err = c.Get(ctx, "k"); err != nil {
+			t.Error(err)
+		}
+		broken.Heal()
+		owed := func() int { return c.levels[0].owed.depth() + c.levels[1].owed.depth() }
+		for deadline := time.Now().Add(faultRecover); owed() > 0; time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("not delivered: %+v", c.Health())
+			}
+		}
+		if after, err = other.Get(ctx, "k"); err != nil {
+			t.Error(err)
+		}
+		return during, after
+	}
+	if during, after := run(t); during != "new" || after != "new" {
+		t.Errorf("got %q while it was owed, %q afterwards", during, after)
+	}
+	defer fence.Remove(fence.Outbox)()
+	if during, after := run(t); during != "old" || after != "old" {
+		t.Errorf("without the outbox: %q and %q; the test cannot see what it is for", during, after)
 	}
 }

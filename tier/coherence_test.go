@@ -209,3 +209,45 @@ func TestLink_SourceThatGivesUpIsTriedAgainEverMoreSeldomAndHealthSaysWhy(t *tes
 		}
 	})
 }
+
+// watcher is a source that hears of what the remote tier holds, and of nothing else.
+type watcher struct{ *fakeLink }
+
+func (watcher) StoredOnly() bool { return true }
+
+func TestLink_WhatNoTierHoldsIsKeptOnlyIfNewsOfItCouldCome(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		watcher bool
+		down    bool // the remote tier
+		kept    bool
+		why     string
+	}{
+		{"messages", false, true, true, "whoever changes it says so, whether or not a tier holds it"},
+		{"the server's word", true, true, false, "nobody says that a key was removed which is not there"},
+		{"the server's word, and it holds something else", true, false, true, "a change of that is heard"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p, src, link := newProbe(), newSource("k", "v"), newLink()
+			cfg := linked(link, src, p)
+			if c.watcher {
+				cfg.Local.Invalidator = watcher{link}
+			}
+			cache := open(t, cfg)
+			link.up()
+			if err := p.Set(t.Context(), "t:k", backends.Item{Value: []byte("of another client"), TTL: time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			if c.down {
+				p.down(errDown)
+			}
+			for range 2 {
+				v, err := cache.Get(t.Context(), "k")
+				want(t, v, err, "v")
+			}
+			if kept := src.count() == 1; kept != c.kept {
+				t.Errorf("%d loads; %s", src.count(), c.why)
+			}
+		})
+	}
+}

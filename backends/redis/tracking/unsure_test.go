@@ -1,0 +1,130 @@
+package tracking
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/internal/link"
+	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
+	"github.com/hearthcache/hearth/internal/servers"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
+)
+
+func TestWatch_ClusterThatChanges(t *testing.T) {
+	// Long enough for a busy machine, short enough to wait for a replica that takes over.
+	args := []string{"--cluster-node-timeout", "3000"}
+	nodes := serverstest.RedisCluster(t, 3, args...)
+	serverstest.Real(t, nodes)
+	added, err := nodes.Grow(2, servers.Options{Args: args})
+	if err != nil {
+		t.Fatal(err)
+	}
+	empty, replica, victim := added[0], added[1], nodes.Nodes()[2]
+	o := redis.ClusterOptions(nodes.Addrs()[:3]...)
+	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 10*time.Second, 10*time.Second, 10*time.Second
+	c := goredis.NewClusterClient(o)
+	t.Cleanup(func() { _ = c.Close() })
+	keys := onEachNode(t, c, "ns", 3)
+
+	t.Run("a node is heard as soon as the client is sent there", func(t *testing.T) {
+		// No look at the topology would help: it does not name the node before it has the slot.
+		l := sinktest.Watch(t, source(t, c, Config{Namespace: "ns", Ping: 100 * time.Millisecond, DeadAfter: time.Minute, Refresh: 30 * time.Second}))
+		from := nodes.Addrs()[0]
+		key := keys[from]
+		set(t, c, key)
+		slot := do(t, from, "CLUSTER", "KEYSLOT", key)
+		source, target := do(t, from, "CLUSTER", "MYID"), do(t, empty.Addr(), "CLUSTER", "MYID")
+		do(t, empty.Addr(), "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+		do(t, from, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+		host, port, _ := strings.Cut(empty.Addr(), ":")
+		do(t, from, "MIGRATE", host, port, key, 0, 5000)
+		ups := l.State().Ups
+		if err := c.Get(t.Context(), key).Err(); err != nil { // by way of ASK
+			t.Fatal(err)
+		}
+		l.Await(t, "the link went down and came up with the new node", func(s sinktest.State) bool { return s.Up && s.Ups > ups })
+		l.Put(key)
+		asking(t, empty.Addr(), "SET", key, "changed where it is now")
+		l.Gone(t, key)
+		do(t, empty.Addr(), "CLUSTER", "SETSLOT", slot, "NODE", target)
+		do(t, from, "CLUSTER", "SETSLOT", slot, "NODE", target)
+	})
+	t.Run("a replica that takes over", func(t *testing.T) {
+		if err := nodes.Follow(replica, victim); err != nil {
+			t.Fatal(err)
+		}
+		l := sinktest.Watch(t, source(t, c, Config{Namespace: "ns", Ping: 100 * time.Millisecond, DeadAfter: 10 * time.Second, Refresh: 50 * time.Millisecond}))
+		key := keys[victim.Addr()]
+		l.Put(key)
+		if err := victim.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		l.Await(t, "the link is down", func(s sinktest.State) bool { return !s.Up })
+		l.Await(t, "the link is up without the dead node", func(s sinktest.State) bool { return s.Up })
+		l.Gone(t, key)
+		l.Put(key)
+		do(t, replica.Addr(), "SET", key, "as the new master has it")
+		l.Gone(t, key)
+	})
+}
+
+// asking sends one command to a node that is about to be given the key's slot.
+func asking(t *testing.T, addr string, args ...any) {
+	t.Helper()
+	c := connect(t, addr).Conn()
+	defer c.Close()
+	if err := c.Do(t.Context(), "ASKING").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Do(t.Context(), args...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A replica that the client has met, and an alias of a node, are no reason to stay down.
+func TestExplain_SettlesWhatTheTopologyNames(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		masters []string
+		replica string
+		listen  bool // it is listened to after the look
+		unsure  bool // and still in question
+	}{
+		{name: "a master", masters: []string{"a", "new"}, listen: true},
+		{name: "a replica", masters: []string{"a"}, replica: "new"},
+		{name: "neither: slots are on their way", masters: []string{"a"}, listen: true, unsure: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			sink := sinktest.New()
+			w := &watch{
+				board:  link.NewBoard(sink, time.Minute),
+				unsure: map[string]*goredis.Options{"new": {Addr: "new"}},
+			}
+			w.board.Add("a")
+			w.board.Up("a")
+			w.board.Doubt("new")
+			w.board.Doubt("a") // is known: nothing happens
+			if sink.State().Up {
+				t.Fatal("the link is up while a node is in doubt")
+			}
+			topo := link.Topology{Nodes: map[string]*goredis.Options{}, Replicas: map[string]bool{c.replica: true}}
+			for _, m := range c.masters {
+				topo.Nodes[m] = &goredis.Options{Addr: m}
+			}
+			w.explain(w.unexplained(), topo)
+			if got := topo.Nodes["new"] != nil; got != c.listen {
+				t.Errorf("listened to: %v", got)
+			}
+			if got := len(w.unexplained()) > 0; got != c.unsure {
+				t.Errorf("in question: %v", got)
+			}
+			if up := sink.State().Up; up != (c.replica != "") {
+				t.Errorf("up: %v", up)
+			}
+		})
+	}
+}

@@ -19,6 +19,8 @@ type run struct {
 	plan    side.Plan
 	servers *machines
 	rows    []row
+	began   time.Time
+	load    string // of the machine, then
 }
 
 // sections in the order in which they run.
@@ -52,7 +54,7 @@ func versus() int {
 	if *only != "" && !slices.Contains(names(), *only) {
 		return fail(fmt.Errorf("there is no section %q, only %s", *only, strings.Join(names(), ", ")))
 	}
-	r := &run{quick: *quick, plan: side.Plan{Rounds: 9, Round: 120 * time.Millisecond}}
+	r := &run{quick: *quick, plan: side.Plan{Rounds: 9, Round: 120 * time.Millisecond}, began: time.Now(), load: load()}
 	if *quick {
 		r.plan = side.Plan{Rounds: 4, Round: 30 * time.Millisecond}
 	}

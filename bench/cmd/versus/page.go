@@ -27,7 +27,7 @@ func page(file string, r *run) error {
 	p("Everything here is a ratio taken in one interleaved run, of the least disturbed round of each side. Absolute\ntimes prove nothing, and differences below a quarter are ties on a machine that does other things as well.\n\n")
 	p("![ratios and goals](%s)\n\n## Machine and versions\n\n", chart)
 	p("- %s, %d processors for the clients and the servers together, %s/%s, %s\n", processor(), runtime.GOMAXPROCS(0), runtime.GOOS, runtime.GOARCH, runtime.Version())
-	p("- load of the machine at the end of the run, ours included: %s\n", load())
+	p("- load of the machine in the last 1, 5 and 15 minutes: %s before the run, %s after it, ours included\n", r.load, load())
 	p("- %s\n", versions(r.servers))
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
@@ -40,7 +40,9 @@ func page(file string, r *run) error {
 	}
 	p("- not served by the module proxy, so not measured: rueidisaside, gocache, jetcache-go\n")
 	p("- rounds: %d of %v each\n", r.plan.Rounds, r.plan.Round)
+	p("- the whole run took %v\n", time.Since(r.began).Round(time.Second))
 	p("\n%s", how)
+	unmet(p, r.rows)
 	section := ""
 	for _, row := range r.rows {
 		if row.Section != section {
@@ -51,12 +53,41 @@ func page(file string, r *run) error {
 		if row.Bound != "" {
 			goal, guard, verdict = fmt.Sprintf("%s %g", row.Bound, row.Goal), fmt.Sprint(row.Guard), "met"
 			if !row.Met {
-				verdict = row.Note
+				verdict = "not met, see above"
 			}
 		}
 		p("| %s | %s | %s | %s | %.2f | %s | %s | %s |\n", row.Row, figure(row.Hearth), figure(row.Peer), row.Unit, row.Ratio, goal, guard, verdict)
 	}
 	return os.WriteFile(file, []byte(b.String()), 0o644)
+}
+
+// unmet lists what misses its goal, with the reason.
+func unmet(p func(format string, a ...any), rows []row) {
+	p("\n## Rows that miss their goal\n\n")
+	none, last := true, ""
+	for _, row := range rows {
+		if row.Met {
+			continue
+		}
+		none = false
+		short, why, _ := strings.Cut(row.Why, "; ")
+		if guard := "within the guard"; row.Guarded {
+			short += ", " + guard
+		} else {
+			short += ", beyond the guard of " + fmt.Sprint(row.Guard)
+		}
+		p("- **%s**: %s.", row.Row, short)
+		if why != "" && why != last {
+			p(" Why: %s.", why)
+		} else if why != "" {
+			p(" As above.")
+		}
+		last = why
+		p("\n")
+	}
+	if none {
+		p("None.\n")
+	}
 }
 
 const how = `## How the peers are configured

@@ -199,7 +199,7 @@ func (r *run) redisRows(title, net string, callers int, res []side.Result, meter
 	}
 	r.serverRow("redis", title, meters["hearth"], meters["go-redis"], callers)
 	r.add("redis", title+": p99 against plain go-redis", "ns", meters["hearth"].p99(), meters["go-redis"].p99(),
-		meters["hearth"].p99()/meters["go-redis"].p99(), shown, "")
+		meters["hearth"].p99()/meters["go-redis"].p99(), shown)
 }
 
 // serverRow compares what a key costs the server.
@@ -209,7 +209,7 @@ func (r *run) serverRow(section, title string, hearth, peer *meter, callers int)
 		l = atMost(0.2, 0.3)
 	}
 	h, p := hearth.serverPerOp(), peer.serverPerOp()
-	r.add(section, title+": server CPU per key, "+hearth.name+" against "+peer.name, "ns", h, p, h/p, l, "")
+	r.add(section, title+": server CPU per key, "+hearth.name+" against "+peer.name, "ns", h, p, h/p, l)
 }
 
 // redisClients: go-redis with its defaults; its AutoPipeline with its defaults; rueidis with its
@@ -313,7 +313,7 @@ func (r *run) memcachedRows(title, net string, callers int, res []side.Result, m
 	r.speed("memcached", title+": on gomemcache's GetMulti", res, "hearth on gomemcache", "gomemcache", multi)
 	r.speed("memcached", title+": on our connection", res, "hearth", "gomemcache", own)
 	h, p := meters["hearth"], meters["gomemcache"]
-	r.add("memcached", title+": p99", "ns", h.p99(), p.p99(), h.p99()/p.p99(), tail, "")
+	r.add("memcached", title+": p99", "ns", h.p99(), p.p99(), h.p99()/p.p99(), tail)
 	r.serverRow("memcached", title, h, p, callers)
 	r.serverRow("memcached", title, meters["hearth on gomemcache"], p, callers)
 }

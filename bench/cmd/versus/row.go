@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/hearthcache/hearth/bench/internal/side"
@@ -22,8 +23,8 @@ type row struct {
 	Goal    float64 `json:"goal"`
 	Guard   float64 `json:"guard"`
 	Met     bool    `json:"met"`
-	Guarded bool    `json:"guarded"` // within the guard
-	Note    string  `json:"note,omitempty"`
+	Guarded bool    `json:"guarded"`       // within the guard
+	Why     string  `json:"why,omitempty"` // it is not met
 }
 
 // limit is a goal and its guard.
@@ -49,23 +50,18 @@ func (l limit) holds(ratio, than float64) bool {
 }
 
 // add records a comparison by figures alone.
-func (r *run) add(section, name, unit string, hearth, peer, ratio float64, l limit, note string) {
-	if math.IsNaN(ratio) || math.IsInf(ratio, 0) {
-		note, ratio = note+" (not measurable)", 0
-	}
-	met := l.holds(ratio, l.goal)
-	if !met && note == "" {
-		note = l.miss(ratio)
+func (r *run) add(section, name, unit string, hearth, peer, ratio float64, l limit) {
+	met, guarded, why := l.holds(ratio, l.goal), l.holds(ratio, l.guard), ""
+	switch {
+	case math.IsNaN(ratio) || math.IsInf(ratio, 0):
+		met, guarded, ratio, why = l == shown, l == shown, 0, "not measurable: the peer's figure is zero"
+	case !met:
+		why = l.why(section, name, ratio)
 	}
 	r.rows = append(r.rows, row{
 		Section: section, Row: name, Hearth: round(hearth), Peer: round(peer), Unit: unit, Ratio: round(ratio),
-		Bound: l.bound, Goal: l.goal, Guard: l.guard, Met: met, Guarded: l.holds(ratio, l.guard), Note: note,
+		Bound: l.bound, Goal: l.goal, Guard: l.guard, Met: met, Guarded: guarded, Why: why,
 	})
-}
-
-// miss says how far off the goal is.
-func (l limit) miss(ratio float64) string {
-	return fmt.Sprintf("not reached: %.2f, the goal is %s %.2f", ratio, l.bound, l.goal)
 }
 
 func round(x float64) float64 {
@@ -83,13 +79,13 @@ func round(x float64) float64 {
 // counts: on a machine that does something else now and then, medians compare the disturbances.
 func (r *run) cost(section, name string, res []side.Result, hearth, peer string, l limit) {
 	h, p := side.Named(res, hearth), side.Named(res, peer)
-	r.add(section, name, "ns/op", h.Min(side.Wall), p.Min(side.Wall), h.Min(side.Wall)/p.Min(side.Wall), l, "")
+	r.add(section, name, "ns/op", h.Min(side.Wall), p.Min(side.Wall), h.Min(side.Wall)/p.Min(side.Wall), l)
 }
 
 // speed records how many times faster hearth is than the peer.
 func (r *run) speed(section, name string, res []side.Result, hearth, peer string, l limit) {
 	h, p := side.Named(res, hearth), side.Named(res, peer)
-	r.add(section, name, "op/s", 1e9/h.Min(side.Wall), 1e9/p.Min(side.Wall), p.Min(side.Wall)/h.Min(side.Wall), l, "")
+	r.add(section, name, "op/s", 1e9/h.Min(side.Wall), 1e9/p.Min(side.Wall), p.Min(side.Wall)/h.Min(side.Wall), l)
 }
 
 func table(w io.Writer, rows []row) {
@@ -101,7 +97,7 @@ func table(w io.Writer, rows []row) {
 			sign := map[string]string{"at most": "<=", "at least": ">="}[r.Bound]
 			goal, guard, verdict = fmt.Sprint(sign, " ", r.Goal), fmt.Sprint(r.Guard), "met"
 			if !r.Met {
-				verdict = r.Note
+				verdict, _, _ = strings.Cut(r.Why, ";")
 			}
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%g\t%g\t%s\t%.2f\t%s\t%s\t%s\t\n", r.Section, r.Row, r.Hearth, r.Peer, r.Unit, r.Ratio, goal, guard, verdict)

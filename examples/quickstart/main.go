@@ -18,8 +18,6 @@ import (
 	"os"
 	"time"
 
-	goredis "github.com/redis/go-redis/v9"
-
 	"github.com/hearthcache/hearth/backends/redis"
 	"github.com/hearthcache/hearth/internal/servers"
 	"github.com/hearthcache/hearth/tier"
@@ -59,11 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 // newUsers is all it takes: a typed cache with an L1 over Redis, in front of a database.
-func newUsers(client goredis.UniversalClient, db *database) (*tier.Cache[User], error) {
-	store, err := redis.New(client, redis.Config{})
-	if err != nil {
-		return nil, err
-	}
+func newUsers(store *redis.Store, db *database) (*tier.Cache[User], error) {
 	return tier.New(tier.Config[User]{
 		Namespace: "user", // keys become user:42
 		Remotes:   []tier.Remote{{Name: "Redis", Store: store}},
@@ -74,18 +68,18 @@ func newUsers(client goredis.UniversalClient, db *database) (*tier.Cache[User], 
 
 // quickstart uses it.
 func quickstart(ctx context.Context, url string, out io.Writer) error {
-	client, done, err := connect(ctx, url, out)
+	store, done, err := connect(ctx, url, out)
 	if err != nil {
 		return err
 	}
 	defer done()
 	db := &database{users: map[string]User{"42": {"Ada", "London"}}}
-	here, err := newUsers(client, db)
+	here, err := newUsers(store, db)
 	if err != nil {
 		return err
 	}
 	defer here.Close(ctx)
-	there, err := newUsers(client, db) // as another process would have it
+	there, err := newUsers(store, db) // as another process would have it
 	if err != nil {
 		return err
 	}
@@ -140,25 +134,29 @@ func (d *database) load(_ context.Context, id string) (User, error) {
 	return u, nil
 }
 
-// connect returns a client for the Redis at url, or for one that it starts.
-func connect(ctx context.Context, url string, out io.Writer) (goredis.UniversalClient, func(), error) {
+// connect returns a store on the Redis at url, or on one that it starts.
+func connect(ctx context.Context, url string, out io.Writer) (*redis.Store, func(), error) {
 	if url != "" {
-		client, err := redis.Open(url)
+		store, err := redis.OpenStore(url, redis.Config{})
 		if err != nil {
 			return nil, nil, fmt.Errorf("-redis: %w", err)
 		}
-		if err := client.Ping(ctx).Err(); err != nil {
-			client.Close()
-			return nil, nil, fmt.Errorf("-redis %s does not answer: %w", url, err)
+		if err := store.Ping(ctx); err != nil {
+			store.Close()
+			return nil, nil, fmt.Errorf("-redis: the server does not answer: %w", err)
 		}
 		fmt.Fprintln(out, "Using your Redis.")
-		return client, func() { client.Close() }, nil
+		return store, func() { store.Close() }, nil
 	}
 	srv, err := servers.StartRedis(servers.Options{})
 	if err != nil {
 		return nil, nil, err
 	}
+	store, err := redis.OpenStore("redis://"+srv.Addr(), redis.Config{})
+	if err != nil {
+		srv.Close()
+		return nil, nil, err
+	}
 	fmt.Fprintf(out, "Started a Redis (%s).\n", srv.Kind())
-	client := goredis.NewClient(redis.Options(srv.Addr()))
-	return client, func() { client.Close(); srv.Close() }, nil
+	return store, func() { store.Close(); srv.Close() }, nil
 }

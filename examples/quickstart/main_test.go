@@ -57,7 +57,7 @@ func TestRun_SaysWhatIsWrong(t *testing.T) {
 		{"help", []string{"-h"}, 0, "usage: quickstart"},
 		{"an argument", []string{"redis"}, 2, "unexpected argument"},
 		{"an unknown flag", []string{"-memcached"}, 2, "-memcached"},
-		{"a wrong url", []string{"-redis", "localhost"}, 1, "-redis"},
+		{"a wrong url", []string{"-redis", "localhost:6379"}, 1, "redis://localhost:6379/0"},
 		{"nobody there", []string{"-redis", "redis://127.0.0.1:1"}, 1, "does not answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package readme
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,31 +26,26 @@ func loadUser(context.Context, string) (User, error) {
 	return User{Name: "Ada"}, nil
 }
 
-// quickstart is the block of README.md; the lines between the marks are compared with it.
-func quickstart(ctx context.Context) error {
-	// README begins
-	client, err := redis.Open(os.Getenv("REDIS_URL")) // redis://localhost:6379
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	store, err := redis.New(client, redis.Config{})
-	if err != nil {
-		return err
-	}
-	users, err := tier.New(tier.Config[User]{
-		Namespace: "user",
-		Remotes:   []tier.Remote{{Name: "redis", Store: store}},
-		Loader:    tier.LoaderFunc[User](loadUser), // func(ctx, key) (User, error)
-		TTL:       10 * time.Minute,                // gone after this
-		Fresh:     time.Minute,                     // refreshed behind the reader after this
-	})
-	if err != nil {
-		return err
-	}
-	defer users.Close(ctx)
+// The blocks of Go in README.md are the lines between the marks, in this order.
 
-	u, err := users.Get(ctx, "42") // this process, else Redis, else one load for everybody
+func newUsers() (*tier.Cache[User], error) {
+	// README begins
+	store, err := redis.OpenStore(os.Getenv("REDIS_URL"), redis.Config{}) // redis://localhost:6379
+	if err != nil {
+		return nil, err
+	}
+	return tier.New(tier.Config[User]{
+		Namespace: "user",                                       // keys become user:42
+		Remotes:   []tier.Remote{{Name: "redis", Store: store}}, // behind an L1 of 64 MiB
+		Loader:    tier.LoaderFunc[User](loadUser),              // func(ctx, key) (User, error)
+		TTL:       10 * time.Minute,                             // gone after this
+	})
+	// README ends
+}
+
+func use(ctx context.Context, users *tier.Cache[User]) error {
+	// README begins
+	u, err := users.Get(ctx, "42") // from this process, else from Redis, else one load for everybody
 	if err != nil {
 		return err // errors.Is(err, tier.ErrMiss): there is no such user
 	}
@@ -59,29 +55,50 @@ func quickstart(ctx context.Context) error {
 }
 
 func TestQuickstart_Runs(t *testing.T) {
-	t.Setenv("REDIS_URL", "redis://"+serverstest.Redis(t).Addr())
-	if err := quickstart(t.Context()); err != nil {
+	srv := serverstest.Redis(t)
+	t.Setenv("REDIS_URL", "redis://"+srv.Addr())
+	users, err := newUsers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer users.Close(context.Background())
+	if err := use(t.Context(), users); err != nil {
 		t.Fatal(err)
 	}
 	if loads != 1 {
 		t.Errorf("the source was asked %d times, want once", loads)
 	}
+	if e, err := users.Lookup(t.Context(), "42"); !errors.Is(err, tier.ErrMiss) {
+		t.Errorf("after the invalidation: %+v, %v", e, err)
+	}
 }
 
-func TestQuickstart_IsTheOneInTheReadme(t *testing.T) {
-	code := read(t, "internal/readme/quickstart_test.go")
-	_, code, ok := strings.Cut(code, "\t// README begins\n")
-	code, _, ends := strings.Cut(code, "\t// README ends\n")
-	if !ok || !ends {
-		t.Fatal("the marks around the quickstart are gone")
+func TestQuickstart_IsTheOneInTheReadmeAndHasTenLines(t *testing.T) {
+	blocks := regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(read(t, "README.md"), -1)
+	tested := marked(read(t, "internal/readme/quickstart_test.go"))
+	if len(blocks) != len(tested) || len(tested) == 0 {
+		t.Fatalf("README.md has %d blocks of Go, %d are tested", len(blocks), len(tested))
 	}
-	block := regexp.MustCompile("(?s)```go\n(.*?)```").FindStringSubmatch(read(t, "README.md"))
-	if block == nil {
-		t.Fatal("README.md has no Go block")
+	for i, b := range blocks {
+		if b[1] != tested[i] {
+			t.Errorf("README.md shows\n%s\nand what is tested is\n%s", b[1], tested[i])
+		}
 	}
-	code = strings.ReplaceAll("\n"+code, "\n\t", "\n")[1:]
-	if block[1] != code {
-		t.Errorf("README.md shows\n%s\nand what is tested is\n%s", block[1], code)
+	if n := strings.Count(tested[0], "\n"); n > 10 {
+		t.Errorf("the quickstart has %d lines", n)
+	}
+}
+
+// marked returns what stands between the marks, one indentation less.
+func marked(code string) (blocks []string) {
+	for {
+		_, rest, ok := strings.Cut(code, "\t// README begins\n")
+		block, rest, ends := strings.Cut(rest, "\t// README ends\n")
+		if !ok || !ends {
+			return blocks
+		}
+		blocks = append(blocks, strings.ReplaceAll("\n"+block, "\n\t", "\n")[1:])
+		code = rest
 	}
 }
 

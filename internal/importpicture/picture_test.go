@@ -137,6 +137,7 @@ func TestImports_ForbiddenOnesAreSeen(t *testing.T) {
 		{"tier", code, module + "/fallback", "the cache would know a composite"},
 		{"tier", code, module + "/writebehind", "nothing imports the writers"},
 		{"tier", code, module + "/internal/servers/serverstest", "services would carry test servers"},
+		{"tier", code, module + "/internal/checker", "services would carry what judges tests"},
 		{"tier", code, "github.com/dgraph-io/ristretto/v2", "a second door to the L1's library"},
 		{"fallback", code, module + "/tier", "bytes would know values"},
 		{"fallback", code, module + "/writethrough", "nothing imports the writers"},

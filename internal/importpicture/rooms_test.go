@@ -133,7 +133,7 @@ const productionInternal = "internal, for production"
 
 // testPackages are those; code that ends up in a service must not import them.
 var testPackages = []string{
-	"internal/servers/...", "internal/faultproxy/...", "internal/memcachedtest/...", "internal/importpicture/...", "internal/readme/...", "internal/checker/...",
+	"internal/servers/...", "internal/faultproxy/...", "internal/memcachedtest/...", "internal/importpicture/...", "internal/readme/...", "internal/checker/...", "internal/mainjob/...",
 	"backends/redis/internal/sinktest/...",
 	"backends/backendtest/...",
 }

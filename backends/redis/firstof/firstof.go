@@ -148,8 +148,9 @@ func (p *probe) Alive() {
 	p.up()
 }
 
-// Publish tells others through every source, since they may not be able to listen to the one
-// that this process uses. An error of any is returned: somebody may not have been told.
+// Publish tells others through every source at the same time, since they may not be able to listen
+// to the one that this process uses. An error of any is returned: somebody may not have been told.
+// So list only sources that every process may publish to.
 func (s *Source) Publish(ctx context.Context, keys []string) error {
 	return s.each(func(inv backends.Invalidator) error { return inv.Publish(ctx, keys) })
 }
@@ -161,9 +162,12 @@ func (s *Source) PublishFlush(ctx context.Context) error {
 
 func (s *Source) each(do func(backends.Invalidator) error) error {
 	errs := make([]error, len(s.cfg.Sources))
-	for i, inv := range s.cfg.Sources {
-		errs[i] = do(inv)
+	var others sync.WaitGroup
+	for i, inv := range s.cfg.Sources[1:] {
+		others.Go(func() { errs[i+1] = do(inv) })
 	}
+	errs[0] = do(s.cfg.Sources[0])
+	others.Wait()
 	return errors.Join(errs...)
 }
 

@@ -23,6 +23,7 @@ type fake struct {
 	name      string
 	refuses   atomic.Bool
 	broken    error
+	silent    chan struct{} // Publish waits for it, if not nil
 	published atomic.Int32
 }
 
@@ -39,6 +40,9 @@ func (f *fake) Watch(ctx context.Context, sink backends.Sink) error {
 }
 
 func (f *fake) Publish(context.Context, []string) error {
+	if f.silent != nil {
+		<-f.silent
+	}
 	f.published.Add(1)
 	return f.broken
 }
@@ -144,6 +148,28 @@ func TestPublish_TellsThroughEverySource(t *testing.T) {
 		if f.published.Load() != 2 {
 			t.Errorf("%s published %d", f, f.published.Load())
 		}
+	}
+}
+
+func TestPublish_ASilentSourceDoesNotKeepTheOthersWaiting(t *testing.T) {
+	for silent := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			a, b, c, s := three()
+			all := []*fake{a, b, c}
+			all[silent].silent = make(chan struct{})
+			done := make(chan error, 1)
+			go func() { done <- s.Publish(t.Context(), []string{"k"}) }()
+			synctest.Wait()
+			for i, f := range all {
+				if told := f.published.Load() == 1; told != (i != silent) {
+					t.Errorf("source %d is silent; %s published: %v", silent, f, told)
+				}
+			}
+			close(all[silent].silent)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

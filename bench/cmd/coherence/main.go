@@ -33,7 +33,7 @@ type plan struct {
 
 var (
 	full  = plan{Phase: 15 * time.Second, Hole: 8 * time.Second, Side: 8 * time.Second, Ping: time.Second, DeadAfter: 3 * time.Second}
-	quick = plan{Phase: 1500 * time.Millisecond, Hole: 2500 * time.Millisecond, Side: time.Second, Ping: 300 * time.Millisecond, DeadAfter: 900 * time.Millisecond, AtOnce: true}
+	quick = plan{Phase: 1200 * time.Millisecond, Hole: 2200 * time.Millisecond, Side: 800 * time.Millisecond, Ping: 300 * time.Millisecond, DeadAfter: 900 * time.Millisecond, AtOnce: true}
 )
 
 // kinds are the servers that are measured, one after the other.

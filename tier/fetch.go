@@ -202,7 +202,7 @@ func (c *Cache[V]) putL1(key string, stamp ristretto.Stamp, e *entry[V], size in
 	if fence.Removed(fence.Epoch) {
 		stamp = c.l1.Stamp(key)
 	}
-	c.l1.Put(key, stamp, e, c.cost(e, size), soft, hard)
+	c.countFenced(key, stamp, c.l1.Put(key, stamp, e, c.cost(e, size), soft, hard))
 }
 
 // overtaken reports whether the Writer has accepted a mutation of key that the source has not

@@ -1,6 +1,10 @@
 package tier
 
-import "time"
+import (
+	"time"
+
+	"github.com/hearthcache/hearth/backends/ristretto"
+)
 
 // counts are what the cache counts, by index into its striped counters.
 type count int
@@ -20,6 +24,7 @@ const (
 	countLeaseGiveUps
 	countHeldOff
 	countSkipped
+	countL1Fenced
 	numCounts
 )
 
@@ -71,6 +76,7 @@ type L1Stats struct {
 	Bytes   int64 // memory charged for them
 	Evicted int64 // values dropped for space
 	Flushes int64 // times everything was forgotten
+	Fenced  int64 // values not stored because the key was invalidated or written since they were asked for: the epoch at work
 }
 
 // RemoteStats is what a cache has counted about one remote tier.
@@ -88,6 +94,10 @@ type RemoteStats struct {
 	Queued      int64 // invalidations that went into the outbox
 	Delivered   int64 // of these, delivered since
 	Owed        int64 // in the outbox now
+
+	// Store is what the store tells about itself through a method StoreStats() any, nil if it
+	// has none. That of a migration is a fallback.Stats, with its Progress.
+	Store any
 }
 
 // Stats returns the counts.
@@ -103,7 +113,7 @@ func (c *Cache[V]) Stats() Stats {
 	}
 	if c.l1 != nil {
 		l := c.l1.Stats()
-		s.L1 = L1Stats{Entries: l.Entries, Bytes: l.Cost, Evicted: int64(l.Evicted), Flushes: c.flushes.Load()}
+		s.L1 = L1Stats{Entries: l.Entries, Bytes: l.Cost, Evicted: int64(l.Evicted), Flushes: c.flushes.Load(), Fenced: n(countL1Fenced)}
 	}
 	for _, lv := range c.levels {
 		s.Remotes = append(s.Remotes, lv.stats())
@@ -111,13 +121,24 @@ func (c *Cache[V]) Stats() Stats {
 	return s
 }
 
+// countFenced counts a value that L1 did not store because its key has changed since stamp.
+func (c *Cache[V]) countFenced(key string, stamp ristretto.Stamp, stored bool) {
+	if !stored && c.l1.Stamp(key) != stamp {
+		c.count.Inc(int(countL1Fenced))
+	}
+}
+
 func (l *level) stats() RemoteStats {
 	n := func(i levelCount) int64 { return l.counts[i].Load() }
-	return RemoteStats{
+	s := RemoteStats{
 		Name: l.name, Hits: n(levelHits), Misses: n(levelMisses), Errors: n(levelErrors), Unreadable: n(levelUnreadable),
 		Leases: n(levelLeases), Fills: n(levelFills), FillsLost: n(levelFillsLost), FillsFailed: n(levelFillsFailed),
 		Barred: n(levelBarred), Queued: n(levelQueued), Delivered: n(levelDelivered), Owed: int64(l.owed.depth()),
 	}
+	if st, ok := l.store.(interface{ StoreStats() any }); ok {
+		s.Store = st.StoreStats()
+	}
+	return s
 }
 
 // Health says how each part of a cache does right now.
@@ -128,7 +149,19 @@ type Health struct {
 	LinkErr error
 	// LinkNote says what the Invalidator has to do without, in its own words; "" = nothing.
 	LinkNote string
+	L1       L1Health
 	Remotes  []RemoteHealth // nearest first
+}
+
+// L1Health is the state of the L1. It cannot fail: what it does follows from Config.Local and from
+// the Invalidator's link.
+type L1Health struct {
+	// State is "serving"; "bypassed" while the link is down and Local.WhenDown is Bypass;
+	// "short" while it is down and values live for a moment (ShortTTL); "blind" while it is down
+	// and L1 goes on (Serve); "off" with Local.Disabled; "closed" after Close.
+	State   string
+	Entries int64   // values held now
+	Fill    float64 // share of Local.MaxBytes in use, from 0 to 1
 }
 
 // RemoteHealth is the state of one remote tier.
@@ -148,12 +181,33 @@ func (c *Cache[V]) Health() Health {
 	if d, ok := c.cfg.Local.Invalidator.(interface{ Degraded() string }); ok {
 		h.LinkNote = d.Degraded()
 	}
+	h.L1 = c.l1Health()
 	for _, lv := range c.levels {
 		st := lv.guard.Stats()
 		h.Remotes = append(h.Remotes, RemoteHealth{
 			Name: lv.name, Breaker: st.State.String(), RetryIn: st.RetryIn, LastErr: st.LastError,
 			Owed: lv.owed.depth(), Warnings: lv.warnings(),
 		})
+	}
+	return h
+}
+
+func (c *Cache[V]) l1Health() L1Health {
+	if c.l1 == nil {
+		return L1Health{State: "off"}
+	}
+	s := c.l1.Stats()
+	h := L1Health{State: "serving", Entries: s.Entries, Fill: float64(s.Cost) / float64(c.cfg.Local.MaxBytes)}
+	switch {
+	case c.closed.Load():
+		h.State = "closed"
+	case !c.down.Load():
+	case c.cfg.Local.WhenDown == Bypass:
+		h.State = "bypassed"
+	case c.cfg.Local.WhenDown == ShortTTL:
+		h.State = "short"
+	default:
+		h.State = "blind"
 	}
 	return h
 }

@@ -58,13 +58,15 @@ type Lease interface {
 
 // LeaseResult is the outcome of one key of AcquireMany, as Acquire has it.
 type LeaseResult struct {
-	Lease Lease
-	Item  Item
-	Err   error
+	Lease Lease // nil: not granted
+	Item  Item  // a hit, where Lease and Err are nil
+	Err   error // ErrLeased, ErrHeldOff or a failure
 }
 
 // BatchLeaser is a [Leaser] that acquires, fills and releases many keys in one round trip.
 type BatchLeaser interface {
+	// AcquireMany asks for the lease on each of keys for at most hold (> 0): one [LeaseResult] per
+	// key, in order, as Acquire would have it. Of a key that is there twice only one is leased.
 	AcquireMany(ctx context.Context, keys []string, hold time.Duration) []LeaseResult
 	// FillMany fills leases[i] with items[i]; nil when all were stored, else one error each.
 	// Leases of other stores get [ErrBadToken].
@@ -153,6 +155,8 @@ type Scanner interface {
 // Warner inspects the client a store was built on and says what will hurt a cache: missing
 // timeouts, retries that repeat writes. Empty means nothing to say.
 type Warner interface {
+	// Warnings returns one sentence per setting that hurts; what was found out about the server by
+	// using it may join later. Nothing is sent.
 	Warnings() []string
 }
 
@@ -196,6 +200,8 @@ type Limits interface {
 // optional interfaces, so that wrapping can neither lose nor fake one.
 type Composite interface {
 	Store
+	// Caps returns what the composite can do: a field that is not nil works. Callers ask once and
+	// keep the answer.
 	Caps() Caps
 }
 

@@ -16,8 +16,12 @@ import "errors"
 // where the codec says so. Bytes that it cannot understand are an error, never a zero value; a
 // panic is caught by the [Framer] and counts as an error.
 type Codec[V any] interface {
+	// ID returns the number of the encoding.
 	ID() byte
+	// Append returns dst with the encoding of v behind it; an error where v cannot be encoded, and
+	// dst is then not used any more.
 	Append(dst []byte, v V) ([]byte, error)
+	// Decode returns the value of which p is the encoding, else an error.
 	Decode(p []byte) (V, error)
 }
 

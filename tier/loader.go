@@ -12,6 +12,8 @@ import (
 // panic becomes a [*PanicError] for everyone who waits. The value is shared: the loader must not
 // keep modifying it. Safe for concurrent use.
 type Loader[V any] interface {
+	// Load returns the record of key; ErrMiss if there is none, any other error if that could not
+	// be told. key is never empty.
 	Load(ctx context.Context, key string) (V, error)
 }
 
@@ -24,25 +26,31 @@ func (f LoaderFunc[V]) Load(ctx context.Context, key string) (V, error) { return
 // ManyLoader is a [Loader] that reads many records in one call. Records that do not exist are
 // left out of the map; an error means that none of them could be told.
 type ManyLoader[V any] interface {
+	// LoadMany returns those of the records of keys that exist, by key; none is an empty map. An
+	// error concerns all of keys, and the map beside it is not looked at. keys has at least one
+	// key, each once, and must not be modified. Bounds and panics are as with Load.
 	LoadMany(ctx context.Context, keys []string) (map[string]V, error)
 }
 
 // EntryLoader is a [Loader] that sees what is about to be replaced and decides lifetimes per
 // record. Where a Loader implements it, LoadEntry is called instead of Load.
 type EntryLoader[V any] interface {
+	// LoadEntry returns the record of key, or that old is still right; ErrMiss if there is none,
+	// any other error if that could not be told. old is empty where nothing is replaced.
 	LoadEntry(ctx context.Context, key string, old Old[V]) (Loaded[V], error)
 }
 
 // Old is the value a refresh is about to replace.
 type Old[V any] struct {
-	Value   V
-	OK      bool // there is one
-	Age     time.Duration
-	Version uint64
+	Value   V             // zero unless OK
+	OK      bool          // there is one
+	Age     time.Duration // since it was loaded or written
+	Version uint64        // of the record; 0 = none
 }
 
 // Loaded is what an [EntryLoader] found.
 type Loaded[V any] struct {
+	// Value is the record. It is shared with the cache: do not modify it afterwards.
 	Value V
 
 	// NotModified: Old.Value is still right; it gets a new lifetime. Value is ignored.

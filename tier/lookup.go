@@ -7,7 +7,7 @@ import (
 
 // Entry is a value with what the cache knows about it.
 type Entry[V any] struct {
-	Value   V
+	Value   V             // shared with the cache, unless Config.Clone is set
 	Source  string        // "L1", "pending", or the name of the remote tier
 	Age     time.Duration // since it was loaded or written, by this machine's clock
 	TTL     time.Duration // what remains; 0 = no limit

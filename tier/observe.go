@@ -9,6 +9,8 @@ import (
 // path of the event, so it must be quick; it is never called for an L1 hit. Safe for concurrent
 // use.
 type Observer interface {
+	// Observe is told of ev. ctx is that of the call that met it, or of the cache where none did. A
+	// panic is not caught.
 	Observe(ctx context.Context, ev Event)
 }
 
@@ -20,7 +22,7 @@ func (f ObserverFunc) Observe(ctx context.Context, ev Event) { f(ctx, ev) }
 
 // Event is something that happened. Only the fields that its Kind names are set.
 type Event struct {
-	Kind  EventKind
+	Kind  EventKind     // what happened
 	Key   string        // the key, or the first of Keys
 	Keys  int           // how many keys it concerns; 0 = one
 	Tier  string        // the remote tier, by name

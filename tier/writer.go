@@ -7,7 +7,7 @@ import (
 
 // Mutation is one change of one record on its way to the source of record.
 type Mutation[V any] struct {
-	Key     string
+	Key     string        // of the record, without the namespace
 	Value   V             // the new record; zero for a Delete
 	Delete  bool          // the record is to be gone
 	TTL     time.Duration // SetOptions.TTL, how long the value is good for; 0 = no limit. A deadline, not a hint
@@ -26,6 +26,9 @@ type Mutation[V any] struct {
 //
 // Write is safe for concurrent use and keeps the order of mutations of one key.
 type Writer[V any] interface {
+	// Write takes ms, in order; nil when all of them were taken. ms has at least one mutation.
+	// ctx is that of the caller of Set or Delete: when it ends
+	// before an outcome is known, that is ErrUnknown.
 	Write(ctx context.Context, ms []Mutation[V]) error
 }
 

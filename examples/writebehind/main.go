@@ -3,11 +3,12 @@
 // It accepts a visit every few milliseconds, says so, and writes them to a file, its source of
 // record, which is slow. Kill it and start it again:
 //
-//	go run ./examples/writebehind &
+//	go build -o visits ./examples/writebehind
+//	./visits &
 //	kill -9 %1
-//	go run ./examples/writebehind -check
+//	./visits -check
 //
-// The second run finds what was accepted and not written, writes it, and tells whether anything
+// (Killing "go run" would kill that, and leave the program alive.) The second run finds what was accepted and not written, writes it, and tells whether anything
 // that the first one had accepted is missing.
 package main
 

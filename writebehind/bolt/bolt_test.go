@@ -141,6 +141,56 @@ func TestOpen_DamagedFileIsAnErrorAndLeftAlone(t *testing.T) {
 	}
 }
 
+func TestOpen_TornCommitIsAsIfItHadNotBegun(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "j")
+	j := open(t, bolt.Config{Path: path})
+	file := func() []byte {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	commit(t, j, puts(100, 200))
+	before := file()
+	commit(t, j, puts(10, 200))
+	after := file()
+	j.Close()
+	// A commit writes its pages where nothing is, and then one of the two metas, in turn.
+	page := os.Getpagesize()
+	metas, newest := 2*page, 0
+	if !bytes.Equal(before[page:metas], after[page:metas]) {
+		newest = page
+	}
+	join := func(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
+	for _, c := range []struct {
+		name, why string
+		file      []byte
+		want      int
+	}{
+		{"grown", "the file was made longer, and nothing written", join(before, make([]byte, page)), 100},
+		{"pages without the meta", "the machine lost its power before the meta was written", join(before[:metas], after[metas:]), 100},
+		{"torn meta", "it lost it while the meta was written", join(after[:newest], after[newest:newest+40], make([]byte, page-40), after[newest+page:]), 100},
+		{"whole", "and this is all of it", after, 110},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(dir, strings.ReplaceAll(c.name, " ", "-"))
+			if err := os.WriteFile(path, c.file, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			j := open(t, bolt.Config{Path: path})
+			if n := count(t, j); n != c.want {
+				t.Errorf("%s: %d records, want %d", c.why, n, c.want)
+			}
+			commit(t, j, puts(10, 200)) // and it goes on
+			if n := count(t, j); n != c.want+10 {
+				t.Errorf("after another commit: %d records, want %d", n, c.want+10)
+			}
+		})
+	}
+}
+
 func TestCommit_FullFileRefusesUntilSomethingIsRemoved(t *testing.T) {
 	j := open(t, bolt.Config{Path: filepath.Join(t.TempDir(), "j"), MaxBytes: 1 << 20})
 	var stored []writebehind.Ref

@@ -80,6 +80,14 @@ type prefixed struct {
 // Caps implements [Composite].
 func (p *prefixed) Caps() Caps { return p.caps }
 
+// StoreStats hands on what the store below tells about itself, nil if nothing.
+func (p *prefixed) StoreStats() any {
+	if st, ok := p.store.(interface{ StoreStats() any }); ok {
+		return st.StoreStats()
+	}
+	return nil
+}
+
 func (p *prefixed) Get(ctx context.Context, key string) (Item, error) {
 	if key == "" {
 		return Item{}, ErrEmptyKey

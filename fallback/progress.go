@@ -202,3 +202,6 @@ func (s *Store) Stats() Stats {
 	}
 	return st
 }
+
+// StoreStats returns Stats, for a cache above to hand on as tier.RemoteStats.Store.
+func (s *Store) StoreStats() any { return s.Stats() }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
+	"github.com/hearthcache/hearth/tier"
 )
 
 func TestProgress_TellsHowLongOldIsStillNeeded(t *testing.T) {
@@ -82,4 +83,39 @@ func TestStats_NamesTheMemberThatDoesNotAnswer(t *testing.T) {
 			t.Errorf("%+v, delivered: %v", m, delivered)
 		}
 	})
+}
+
+// A cache tells how far the migration below it has come, also through a namespace.
+func TestStats_OfTheCacheCarryTheProgress(t *testing.T) {
+	p := newPair(t, PhaseNew)
+	for name, store := range map[string]backends.Store{"plain": p.s, "prefix": prefixed(t, p.s, "p:")} {
+		c, err := tier.New(tier.Config[string]{
+			Namespace: name, TTL: time.Hour, Local: tier.Local[string]{Disabled: true},
+			Remotes: []tier.Remote{{Name: "migration", Store: store}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before := p.s.Progress()
+		for range 3 {
+			_, _ = c.Get(t.Context(), "none")
+		}
+		st, ok := c.Stats().Remotes[0].Store.(Stats)
+		if !ok || st.Phase != PhaseNew || st.Misses != before.Misses+3 || len(st.Members) != 2 || st.Members[1].Name != "old" {
+			t.Errorf("%s: %+v", name, st)
+		}
+		if err := c.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	m, err := tier.New(tier.Config[string]{Namespace: "m", Remotes: []tier.Remote{{Name: "m", Store: prefixed(t, p.fresh, "p:")}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Stats().Remotes[0].Store; got != nil {
+		t.Errorf("a plain store tells %v", got)
+	}
+	if err := m.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -7,15 +7,47 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/memcached"
+	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
 	"github.com/hearthcache/hearth/tier"
 )
+
+// patience is the timeout of clients and tiers here: these tests are about what servers answer, and a
+// starved machine makes nobody wait for so long.
+const patience = 10 * time.Second
+
+// calm are the drivers against real servers, with patient clients.
+var calm = map[string]func(t *testing.T) backends.Store{
+	"redis": func(t *testing.T) backends.Store {
+		o := redis.Options(serverstest.Redis(t).Addr())
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = patience, patience, patience, patience
+		client := goredis.NewClient(o)
+		t.Cleanup(func() { client.Close() })
+		s, err := redis.New(client, redis.Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	},
+	"memcached": func(t *testing.T) backends.Store {
+		s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: serverstest.Memcached(t).Addr()}}, Timeout: patience})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	},
+}
 
 // openOver is a cache of V over s.
 func openOver[V any](t *testing.T, s backends.Store, cfg tier.Config[V]) *tier.Cache[V] {
 	t.Helper()
 	cfg.Namespace, cfg.Jitter = "n", -1
-	cfg.Remotes = []tier.Remote{{Name: "far", Store: s}}
+	cfg.Remotes = []tier.Remote{{Name: "far", Store: s, Timeout: patience}}
 	c, err := tier.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -25,9 +57,9 @@ func openOver[V any](t *testing.T, s backends.Store, cfg tier.Config[V]) *tier.C
 }
 
 func TestIncrement_OnRealServers(t *testing.T) {
-	for name, make := range stores {
+	for name, make := range calm {
 		t.Run(name, func(t *testing.T) {
-			s, _ := make(t)
+			s := make(t)
 			a, b := openOver(t, s, tier.Config[int]{}), openOver(t, s, tier.Config[int]{})
 			ctx := t.Context()
 			count := func(delta, exp int64) {
@@ -79,9 +111,9 @@ func TestIncrement_OnRealServers(t *testing.T) {
 }
 
 func TestUpdate_NoneIsLostOnRealServers(t *testing.T) {
-	for name, make := range stores {
+	for name, make := range calm {
 		t.Run(name, func(t *testing.T) {
-			s, _ := make(t)
+			s := make(t)
 			var wg sync.WaitGroup
 			const caches, each = 6, 20
 			for range caches {
@@ -110,9 +142,9 @@ func TestUpdate_NoneIsLostOnRealServers(t *testing.T) {
 }
 
 func TestUpdate_KeepsTheLifetimeOnRealServers(t *testing.T) {
-	for name, make := range stores {
+	for name, make := range calm {
 		t.Run(name, func(t *testing.T) {
-			s, _ := make(t)
+			s := make(t)
 			c := openOver(t, s, tier.Config[int]{TTL: time.Hour})
 			up := func(int, bool) (int, error) { return 1, nil }
 			for _, o := range []tier.UpdateOptions{{TTL: 100 * time.Second}, {}} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -41,18 +42,40 @@ func throughProxy(t testing.TB, kind string, args ...string) *wired {
 	return w
 }
 
-// dial opens a store on the server at addr.
+// patience is the timeout of clients and tiers where a test is about what they say and not when: a
+// starved machine makes nobody wait for so long.
+const patience = 10 * time.Second
+
+// patiently is throughProxy with a client that has patience.
+func patiently(t testing.TB, kind string) *wired {
+	t.Helper()
+	w := throughProxy(t, kind)
+	w.Store = dialWith(t, kind, w.proxy.Addr(), patience)
+	return w
+}
+
+// dial opens a store on the server at addr, with the timeouts of its client's defaults.
 func dial(t testing.TB, kind, addr string) backends.Store {
 	t.Helper()
+	return dialWith(t, kind, addr, 0)
+}
+
+// dialWith is dial with another timeout; 0 = the client's default.
+func dialWith(t testing.TB, kind, addr string, timeout time.Duration) backends.Store {
+	t.Helper()
 	if kind == "memcached" {
-		s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}})
+		s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}, Timeout: timeout})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
 		return s
 	}
-	client := goredis.NewClient(redis.Options(addr))
+	o := redis.Options(addr)
+	if timeout > 0 {
+		o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = timeout, timeout, timeout, timeout
+	}
+	client := goredis.NewClient(o)
 	t.Cleanup(func() { _ = client.Close() })
 	s, err := redis.New(client, redis.Config{})
 	if err != nil {
@@ -93,7 +116,7 @@ func TestRoundTrips_OneRemoteTierKeepsTheBudget(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
-			w := throughProxy(t, kind)
+			w := patiently(t, kind)
 			src := newSource()
 			keys := func(prefix string) (out []string) {
 				for i := range 10 {
@@ -105,6 +128,7 @@ func TestRoundTrips_OneRemoteTierKeepsTheBudget(t *testing.T) {
 			keys("k")
 			warm, far, first, cold := keys("warm"), keys("far"), keys("first"), keys("cold")
 			cfg := over(src, w)
+			cfg.Remotes[0].Timeout = patience
 			cfg.Loader = &manySource{source: src}
 			c, other := open(t, cfg), open(t, cfg)
 			for _, k := range append(warm, far...) { // makes the connections too
@@ -159,9 +183,17 @@ func TestRoundTrips_TwoRemoteTiersKeepTheBudget(t *testing.T) {
 		t.Run(kind+" nearer", func(t *testing.T) {
 			t.Parallel()
 			ctx := context.Background()
-			near, far := throughProxy(t, kind), throughProxy(t, bothKinds[1-i])
+			near, far := patiently(t, kind), patiently(t, bothKinds[1-i])
 			src := newSource("a", "v", "b", "v", "c", "v", "d", "v", "e", "v", "f", "v")
+			cold := make([]string, 10) // with two that do not exist
+			for i := range cold {
+				cold[i] = fmt.Sprint("cold", i)
+				if i < 8 {
+					src.set(cold[i], "v")
+				}
+			}
 			cfg := over(src, near, far)
+			cfg.Remotes[0].Timeout, cfg.Remotes[1].Timeout = patience, patience
 			cfg.Loader = &manySource{source: src}
 			c, other := open(t, cfg), open(t, cfg)
 			for _, k := range []string{"a", "b", "c", "d"} {
@@ -177,6 +209,10 @@ func TestRoundTrips_TwoRemoteTiersKeepTheBudget(t *testing.T) {
 				}
 			}
 			evict("b", "c", "d")
+			// A script that the server has not seen yet takes one more.
+			if _, err := other.GetMany(ctx, []string{"g", "h", "e0"}); err != nil {
+				t.Fatal(err)
+			}
 			for _, step := range []struct {
 				name      string
 				near, far int64
@@ -186,6 +222,14 @@ func TestRoundTrips_TwoRemoteTiersKeepTheBudget(t *testing.T) {
 				{"hit at the farther tier, and copied behind it under a lease", 3 + near.beside(), 2, func() error { _, err := c.Get(ctx, "b"); return err }},
 				{"hit in L1", 0, 0, func() error { _, err := c.Get(ctx, "b"); return err }},
 				{"miss: read, lease and fill in both", 3 + near.beside(), 3 + far.beside(), func() error { _, err := c.Get(ctx, "e"); return err }},
+				{"many misses: read, leases, fills, and the leases of what does not exist back", 1 + near.writes(10) + near.beside() + near.writes(8) + near.writes(2), 1 + far.writes(10) + far.beside() + far.writes(8) + far.writes(2), func() error {
+					m, err := c.GetMany(ctx, cold)
+					if err == nil && len(m) != 8 {
+						err = fmt.Errorf("got %d values, want 8", len(m))
+					}
+					return err
+				}},
+				{"many hits in L1", 0, 0, func() error { _, err := c.GetMany(ctx, cold[:8]); return err }},
 				{"delete", 1, 1, func() error { return c.Delete(ctx, "a") }},
 				{"set, and copied behind it", 3 + near.beside(), 2, func() error { return c.Set(ctx, "f", "w") }},
 				{"invalidate many", near.writes(3), far.writes(3), func() error { return c.Invalidate(ctx, "a", "b", "e") }},

@@ -27,15 +27,20 @@ func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 		return s.getPairs(ctx, keys, false)
 	}
 	out := make([]backends.Result, len(keys))
-	for lo := 0; lo < len(keys); lo += chunkKeys {
-		hi := min(lo+chunkKeys, len(keys))
+	for lo, hi := 0, 0; lo < len(keys); lo = hi {
+		if hi = lo + 1; keys[lo] == "" {
+			out[lo].Err = backends.ErrEmptyKey
+			continue
+		}
+		for hi < len(keys) && hi-lo < chunkKeys && keys[hi] != "" {
+			hi++
+		}
 		s.mget(ctx, keys[lo:hi], out[lo:hi])
 	}
 	return out
 }
 
-// mget reads keys by one MGET, which the empty key, refused by the contract alone, travels with:
-// one answer a key in order is worth more than the few bytes.
+// mget reads keys by one MGET.
 func (s *Store) mget(ctx context.Context, keys []string, out []backends.Result) {
 	var vals []any
 	err := ended(ctx)
@@ -46,13 +51,8 @@ func (s *Store) mget(ctx context.Context, keys []string, out []backends.Result) 
 	if err == nil && len(vals) != len(keys) {
 		err = fmt.Errorf("redis: MGET of %d keys answered with %d values", len(keys), len(vals))
 	}
-	for i, k := range keys {
-		switch {
-		case k == "":
-			out[i].Err = backends.ErrEmptyKey
-		case err != nil:
-			out[i].Err = err
-		default:
+	for i := range keys {
+		if out[i].Err = err; err == nil {
 			out[i] = value(vals[i])
 		}
 	}

@@ -30,7 +30,7 @@ func (r *run) bulk() error {
 	}
 	plain := goredis.NewClient(&goredis.Options{Addr: addr})
 	defer func() { _ = plain.Close() }()
-	own := goredis.NewClient(redis.Options(addr))
+	own := goredis.NewClient(patient(addr))
 	defer func() { _ = own.Close() }()
 	store, err := redis.New(own, redis.Config{})
 	if err != nil {
@@ -39,7 +39,7 @@ func (r *run) bulk() error {
 	cache, err := tier.New(tier.Config[small]{
 		Namespace: "bulk", TTL: time.Hour, Local: tier.Local[small]{Disabled: true},
 		Format:  codec.Config[small]{Codec: codec.JSON[small]()},
-		Remotes: []tier.Remote{{Name: "redis", Store: store}},
+		Remotes: []tier.Remote{{Name: "redis", Store: store, Timeout: patience}},
 	})
 	if err != nil {
 		return err

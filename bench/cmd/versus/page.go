@@ -102,7 +102,7 @@ const how = `## How the peers are configured
 | rueidis | defaults, with client-side caching off for plain reads; "tuned" has MaxFlushDelay 20 us, the author's advice for throughput; DoCache with 512 MiB a connection, replies not decoded |
 | gomemcache | 300 idle connections, so that no caller dials |
 | hearth, L1 | a whole tier.Cache with a remote tier, room and time raised to that of the peers |
-| hearth, Redis and memcached | backends/coalesce over the driver; "on gomemcache" is the default transport of backends/memcached, else its Meta transport |
+| hearth, Redis and memcached | backends/coalesce over the driver, with timeouts of 3 s as go-redis has them; "on gomemcache" is the default transport of backends/memcached, else its Meta transport |
 
 The 0.5 ms are added by a proxy in a process of its own. Server CPU is that of all threads of the server
 divided by the calls. The p99 is over every eighth call.

@@ -27,8 +27,9 @@ func newAck(n int) *Ack {
 func (a *Ack) Done() <-chan struct{} { return a.done }
 
 // Wait returns nil when the source has taken every operation, or a newer one in its place. It
-// returns a joined error with a [*DeadError] or [ErrExpired] for each that came to another end, and the context's error when that ends first; the operations go on then.
-// For WriteThrough the error is the sink's own.
+// returns a joined error with a [*DeadError] or [ErrExpired] for each that came to another end,
+// and the context's error when that ends first; the operations go on then. It may be called by
+// several goroutines.
 func (a *Ack) Wait(ctx context.Context) error {
 	select {
 	case <-a.done:

@@ -31,7 +31,8 @@ type Config struct {
 	Path string // created when it is not there; its directory must exist
 
 	// MaxBytes bounds the file; beyond it writes are refused with writebehind.ErrFull until
-	// others have been applied. Zero = 1 GiB.
+	// others have been applied. Zero = 1 GiB; at least 256 KiB, since a commit needs some room
+	// besides its records.
 	MaxBytes int64
 
 	// LockTimeout is how long Open waits for another process to let go. Zero = 1 s.
@@ -52,6 +53,9 @@ type Journal struct {
 
 var _ writebehind.Journal = (*Journal)(nil)
 
+// minBytes is what bbolt's own pages and the allowance of a commit leave some room in.
+const minBytes = 256 << 10
+
 var bucketName = []byte("writebehind 1")
 
 // Open opens or creates the file. Its errors name the path; [ErrInUse] and [ErrDamaged] can be
@@ -62,6 +66,12 @@ func Open(cfg Config) (*Journal, error) {
 	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = 1 << 30
+	}
+	if cfg.MaxBytes < minBytes {
+		return nil, fmt.Errorf("writebehind/bolt: MaxBytes is %d, less than %d", cfg.MaxBytes, minBytes)
+	}
+	if cfg.LockTimeout < 0 {
+		return nil, fmt.Errorf("writebehind/bolt: LockTimeout is %v", cfg.LockTimeout)
 	}
 	if cfg.LockTimeout == 0 {
 		cfg.LockTimeout = time.Second

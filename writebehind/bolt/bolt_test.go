@@ -74,6 +74,21 @@ func TestOpen_SecondOpenerIsToldWhoHasTheFile(t *testing.T) {
 	}
 }
 
+func TestOpen_RefusesBadSettingsByName(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	for field, cfg := range map[string]bolt.Config{
+		"Path":        {},
+		"MaxBytes":    {Path: path, MaxBytes: 64 << 10}, // would be full from the start
+		"LockTimeout": {Path: path, LockTimeout: -1},
+	} {
+		if _, err := bolt.Open(cfg); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+	j := open(t, bolt.Config{Path: path, MaxBytes: 256 << 10})
+	commit(t, j, puts(10, 1000))
+}
+
 func TestOpen_DamagedFileIsAnErrorAndLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good")

@@ -15,7 +15,7 @@
 //
 // Accepted is as durable as the server: appendonly yes and appendfsync always survive kill -9
 // and a power failure of the server; everysec may lose a second. The server must not evict
-// (maxmemory-policy noeviction). Streams are never trimmed by length, which would drop what
+// (maxmemory-policy noeviction), and Open refuses one that says it does. Streams are never trimmed by length, which would drop what
 // waits; Config.MaxLen refuses new writes instead.
 //
 // All keys of one queue share a hash tag, so it lives in one slot of a cluster. Use several

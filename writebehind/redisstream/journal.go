@@ -48,7 +48,7 @@ type Journal struct {
 var _ writebehind.Shared = (*Journal)(nil)
 
 // Open makes the streams where they are missing. Its error says which part of the configuration
-// is wrong, or is the server's.
+// is wrong, that the server would evict the queue when its memory is full, or is the server's.
 func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	if cfg.Client == nil || cfg.Name == "" || strings.ContainsAny(cfg.Name, "{}") {
 		return nil, errors.New("writebehind/redisstream: Client is needed, and a Name without braces")
@@ -68,7 +68,31 @@ func Open(ctx context.Context, cfg Config) (*Journal, error) {
 	var token [12]byte
 	rand.Read(token[:])
 	j := &Journal{cfg: cfg, token: hex.EncodeToString(token[:])}
-	return j, j.create(ctx)
+	if err := mayEvict(ctx, cfg.Client); err != nil {
+		return nil, err
+	}
+	if err := j.create(ctx); err != nil {
+		return nil, err
+	}
+	return j, nil
+}
+
+// mayEvict is an error where the server says that it evicts keys without a TTL, which is what the
+// streams are. Where it does not say, the operator has to know.
+func mayEvict(ctx context.Context, client redis.UniversalClient) error {
+	info, err := client.Info(ctx, "memory").Result()
+	if err != nil {
+		return nil
+	}
+	said := map[string]string{}
+	for line := range strings.Lines(info) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		said[name] = value
+	}
+	if policy := said["maxmemory_policy"]; strings.HasPrefix(policy, "allkeys-") && said["maxmemory"] != "0" {
+		return fmt.Errorf("writebehind/redisstream: the server evicts accepted writes when its memory is full (maxmemory-policy %s): use noeviction", policy)
+	}
+	return nil
 }
 
 func (j *Journal) create(ctx context.Context) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -75,6 +76,18 @@ func TestOpen_AnotherNumberOfPartitionsIsRefused(t *testing.T) {
 	if _, err := redisstream.Open(t.Context(), redisstream.Config{Client: client, Name: "q", Partitions: 4}); err == nil {
 		t.Error("keys would have changed their stream, and lost their order")
 	}
+}
+
+func TestOpen_ServerThatWouldEvictTheQueueIsRefused(t *testing.T) {
+	client := newClient(t, serverstest.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru").Addr())
+	_, err := redisstream.Open(t.Context(), redisstream.Config{Client: client, Name: "q"})
+	if err == nil || !strings.Contains(err.Error(), "allkeys-lru") {
+		t.Errorf("accepted writes could be evicted: %v", err)
+	}
+	if err := client.ConfigSet(t.Context(), "maxmemory-policy", "volatile-lru").Err(); err != nil {
+		t.Fatal(err)
+	}
+	open(t, redisstream.Config{Client: client, Name: "q"}) // streams have no TTL
 }
 
 func TestCommit_FullPartitionRefuses(t *testing.T) {

@@ -26,6 +26,9 @@ type group struct {
 // groups sorts keys by server. Empty keys are left out and refused.
 func (s *Store) groups(n int, key func(i int) string, refuse func(i int, err error)) []group {
 	byServer := make([]group, len(s.servers))
+	if len(byServer) == 1 {
+		byServer[0].at, byServer[0].places = make([]int, 0, n), make([]place, 0, n)
+	}
 	for i := range n {
 		p, srv, err := s.at(key(i))
 		if err != nil {

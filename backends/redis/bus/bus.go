@@ -2,17 +2,13 @@ package bus
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
-	"fmt"
-	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/redis/internal/link"
-	"github.com/hearthcache/hearth/backends/redis/internal/note"
+	"github.com/hearthcache/hearth/backends/redis/internal/talk"
 )
 
 // Config are the settings of a [Source]. Namespace is required, unless Channel is set.
@@ -42,76 +38,55 @@ type Config struct {
 // Source is a [backends.Invalidator] over Redis pub/sub. Safe for concurrent use, but for Watch,
 // which may run once at a time.
 type Source struct {
-	client   goredis.UniversalClient
-	cfg      Config
-	timing   link.Timing
-	sender   *note.Sender
-	watching atomic.Bool
+	talk    *talk.Talk
+	sharded bool
 
 	blind bool // tests only: gaps are not looked for
 }
 
 var _ backends.Invalidator = (*Source)(nil)
 
-const defaultTimeout = 250 * time.Millisecond
-
 // New returns a source that talks through client, a *Client (one server, or found through
 // Sentinel) or a *ClusterClient. It sends nothing yet.
 func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
-	if err := link.Check("bus", client); err != nil {
-		return nil, err
-	}
-	t, err := link.Timing{Ping: cfg.Ping, DeadAfter: cfg.DeadAfter}.WithDefaults("bus")
+	s := &Source{sharded: cfg.Sharded}
+	t, err := talk.New(client, talk.Config{
+		Who:       "bus",
+		Namespace: cfg.Namespace,
+		Place:     cfg.Channel,
+		Suffix:    "!bus",
+		Field:     "Channel",
+		Timing:    link.Timing{Ping: cfg.Ping, DeadAfter: cfg.DeadAfter},
+		Timeout:   cfg.Timeout,
+		Send:      s.send,
+	})
 	if err != nil {
 		return nil, err
 	}
-	switch {
-	case cfg.Timeout < 0:
-		return nil, fmt.Errorf("bus: Timeout %v is negative", cfg.Timeout)
-	case cfg.Timeout == 0:
-		cfg.Timeout = defaultTimeout
-	}
-	if cfg.Channel == "" {
-		if cfg.Namespace == "" {
-			return nil, errors.New("bus: neither Namespace nor Channel is set")
-		}
-		cfg.Channel = cfg.Namespace + "!bus"
-	}
-	s := &Source{client: client, cfg: cfg, timing: t}
-	s.sender = &note.Sender{Namespace: cfg.Namespace, Timeout: cfg.Timeout, Send: s.send}
-	rand.Read(s.sender.Origin[:])
+	s.talk = t
 	return s, nil
 }
 
 // String names the source.
-func (s *Source) String() string { return "bus " + s.cfg.Channel }
+func (s *Source) String() string { return s.talk.String() }
 
 // Publish implements [backends.Invalidator]. It returns when the server has the message. Calls
 // that come while one is on its way go out together, at most 512 keys a message.
-func (s *Source) Publish(ctx context.Context, keys []string) error {
-	return published(s.sender.Keys(ctx, keys))
-}
+func (s *Source) Publish(ctx context.Context, keys []string) error { return s.talk.Publish(ctx, keys) }
 
 // PublishFlush implements [backends.Invalidator].
-func (s *Source) PublishFlush(ctx context.Context) error { return published(s.sender.All(ctx)) }
-
-func published(err error) error {
-	if err != nil {
-		return fmt.Errorf("bus: tell others: %w", err)
-	}
-	return nil
-}
+func (s *Source) PublishFlush(ctx context.Context) error { return s.talk.PublishFlush(ctx) }
 
 // send hands messages to the one node that all processes use, in order. In a Cluster any node
 // would do, but on different ones messages overtake each other.
 func (s *Source) send(ctx context.Context, messages []string) error {
-	c, err := link.ClientOf(ctx, s.client, s.cfg.Channel)
+	c, err := link.ClientOf(ctx, s.talk.Client, s.talk.Place)
 	if err != nil {
 		return err
 	}
-	publish := func(p goredis.Pipeliner, m string) { p.Publish(ctx, s.cfg.Channel, m) }
-	if s.cfg.Sharded {
-		publish = func(p goredis.Pipeliner, m string) { p.SPublish(ctx, s.cfg.Channel, m) }
+	publish := func(p goredis.Pipeliner, m string) { p.Publish(ctx, s.talk.Place, m) }
+	if s.sharded {
+		publish = func(p goredis.Pipeliner, m string) { p.SPublish(ctx, s.talk.Place, m) }
 	}
 	_, err = c.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, m := range messages {
@@ -119,8 +94,8 @@ func (s *Source) send(ctx context.Context, messages []string) error {
 		}
 		return nil
 	})
-	if cluster, ok := s.client.(*goredis.ClusterClient); ok && err != nil {
-		cluster.ReloadState(ctx) // the next attempt finds whoever has the channel now
+	if err != nil {
+		s.talk.Reload(ctx)
 	}
 	return err
 }

@@ -213,9 +213,7 @@ func TestBus_NeedsNoMoreThanTheRightsInTheManual(t *testing.T) {
 		}
 		o := redis.Options(srv.Addr())
 		o.Username, o.Password = name, "secret"
-		c := patient(o)
-		t.Cleanup(func() { _ = c.Close() })
-		return c
+		return sinktest.ConnectWith(t, o)
 	}
 	s := source(t, user("bus", "&user!bus", "+subscribe", "+publish", "+ping"), calm("user"))
 	l := sinktest.Watch(t, s)

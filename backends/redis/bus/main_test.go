@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
-	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
 )
 
 func TestMain(m *testing.M) {
@@ -23,18 +23,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func patient(o *goredis.Options) *goredis.Client {
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 10*time.Second, 10*time.Second, 10*time.Second, 10*time.Second
-	return goredis.NewClient(o)
-}
-
 // connect returns a client that is patient with a busy machine.
-func connect(t testing.TB, addr string) *goredis.Client {
-	t.Helper()
-	c := patient(redis.Options(addr))
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
+func connect(t testing.TB, addr string) *goredis.Client { return sinktest.Connect(t, addr) }
 
 // calm are settings for tests in which nothing may be given up.
 func calm(ns string) Config {

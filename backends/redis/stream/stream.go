@@ -2,17 +2,14 @@ package stream
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/redis/internal/link"
-	"github.com/hearthcache/hearth/backends/redis/internal/note"
+	"github.com/hearthcache/hearth/backends/redis/internal/talk"
 )
 
 // Config are the settings of a [Source]. Namespace is required, unless Key is set.
@@ -42,11 +39,8 @@ type Config struct {
 // Source is a [backends.Invalidator] over a Redis stream. Safe for concurrent use, but for
 // Watch, which may run once at a time.
 type Source struct {
-	client   goredis.UniversalClient
-	cfg      Config
-	timing   link.Timing
-	sender   *note.Sender
-	watching atomic.Bool
+	talk       *talk.Talk
+	maxEntries int64
 
 	blind bool // tests only: nobody looks whether the log still reaches back
 }
@@ -54,7 +48,6 @@ type Source struct {
 var _ backends.Invalidator = (*Source)(nil)
 
 const (
-	defaultTimeout    = 250 * time.Millisecond
 	defaultMaxEntries = 10_000 // some 20 MB at worst, of 512 keys of 4 bytes; 1 MB of single keys
 	field             = "n"    // the one field of an entry
 )
@@ -62,59 +55,43 @@ const (
 // New returns a source that talks through client, a *Client (one server, or found through
 // Sentinel) or a *ClusterClient. It sends nothing yet.
 func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
-	if err := link.Check("stream", client); err != nil {
-		return nil, err
-	}
-	t, err := link.Timing{Ping: cfg.Ping, DeadAfter: cfg.DeadAfter}.WithDefaults("stream")
+	s := &Source{maxEntries: cfg.MaxEntries}
+	t, err := talk.New(client, talk.Config{
+		Who:       "stream",
+		Namespace: cfg.Namespace,
+		Place:     cfg.Key,
+		Suffix:    "!log",
+		Field:     "Key",
+		Timing:    link.Timing{Ping: cfg.Ping, DeadAfter: cfg.DeadAfter},
+		Timeout:   cfg.Timeout,
+		Send:      s.send,
+	})
 	if err != nil {
 		return nil, err
-	}
-	switch {
-	case cfg.Timeout < 0:
-		return nil, fmt.Errorf("stream: Timeout %v is negative", cfg.Timeout)
-	case cfg.Timeout == 0:
-		cfg.Timeout = defaultTimeout
 	}
 	switch {
 	case cfg.MaxEntries < 0:
 		return nil, fmt.Errorf("stream: MaxEntries %d is negative", cfg.MaxEntries)
 	case cfg.MaxEntries == 0:
-		cfg.MaxEntries = defaultMaxEntries
+		s.maxEntries = defaultMaxEntries
 	}
-	if cfg.Key == "" {
-		if cfg.Namespace == "" {
-			return nil, errors.New("stream: neither Namespace nor Key is set")
-		}
-		cfg.Key = cfg.Namespace + "!log"
-	}
-	s := &Source{client: client, cfg: cfg, timing: t}
-	s.sender = &note.Sender{Namespace: cfg.Namespace, Timeout: cfg.Timeout, Send: s.send}
-	rand.Read(s.sender.Origin[:])
+	s.talk = t
 	return s, nil
 }
 
 // String names the source.
-func (s *Source) String() string { return "stream " + s.cfg.Key }
+func (s *Source) String() string { return s.talk.String() }
 
 // Publish implements [backends.Invalidator]. It returns when the server has the entry. Calls
 // that come while one is on its way go out together, at most 512 keys an entry.
-func (s *Source) Publish(ctx context.Context, keys []string) error {
-	return published(s.sender.Keys(ctx, keys))
-}
+func (s *Source) Publish(ctx context.Context, keys []string) error { return s.talk.Publish(ctx, keys) }
 
 // PublishFlush implements [backends.Invalidator].
-func (s *Source) PublishFlush(ctx context.Context) error { return published(s.sender.All(ctx)) }
-
-func published(err error) error {
-	if err != nil {
-		return fmt.Errorf("stream: tell others: %w", err)
-	}
-	return nil
-}
+func (s *Source) PublishFlush(ctx context.Context) error { return s.talk.PublishFlush(ctx) }
 
 // send appends messages to the log.
 func (s *Source) send(ctx context.Context, messages []string) error {
-	_, err := s.client.Pipelined(ctx, func(p goredis.Pipeliner) error {
+	_, err := s.talk.Client.Pipelined(ctx, func(p goredis.Pipeliner) error {
 		for _, m := range messages {
 			p.XAdd(ctx, s.entry(m))
 		}
@@ -124,5 +101,5 @@ func (s *Source) send(ctx context.Context, messages []string) error {
 }
 
 func (s *Source) entry(message string) *goredis.XAddArgs {
-	return &goredis.XAddArgs{Stream: s.cfg.Key, MaxLen: s.cfg.MaxEntries, Approx: true, Values: []string{field, message}}
+	return &goredis.XAddArgs{Stream: s.talk.Place, MaxLen: s.maxEntries, Approx: true, Values: []string{field, message}}
 }

@@ -209,9 +209,7 @@ func TestStream_NeedsNoMoreThanTheRightsInTheManual(t *testing.T) {
 		}
 		o := redis.Options(srv.Addr())
 		o.Username, o.Password = name, "secret"
-		c := patient(o)
-		t.Cleanup(func() { _ = c.Close() })
-		return c
+		return sinktest.ConnectWith(t, o)
 	}
 	s := source(t, user("stream", "~user!log", "+xadd", "+xread", "+xrange", "+xrevrange", "+ping"), calm("user"))
 	l := sinktest.Watch(t, s)

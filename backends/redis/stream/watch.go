@@ -17,26 +17,15 @@ import (
 // Watch implements [backends.Invalidator]. Besides ctx's error it returns one that [errors.Is]
 // [backends.ErrUnsupported] when the server refuses a command.
 func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
-	if s.watching.Swap(true) {
-		return errors.New("stream: Watch runs already")
-	}
-	defer s.watching.Store(false)
-	w := &watch{Source: s, board: link.NewBoard(sink, s.timing.DeadAfter), heard: time.Now()}
+	w := &watch{Source: s, board: link.NewBoard(sink, s.talk.Timing.DeadAfter), heard: time.Now()}
 	w.board.Add(theLine)
-	err := link.Retry(ctx, w.follow, func(err error) {
-		if c, ok := w.client.(*goredis.ClusterClient); ok {
-			c.ReloadState(ctx)
-		}
+	return s.talk.Watch(ctx, w.follow, func(err error) {
 		// Until then the log may be reached again in time, and nothing is lost.
-		if link.Refused(err) || !w.up || time.Since(w.heard) >= w.timing.DeadAfter {
+		if link.Refused(err) || !w.up || time.Since(w.heard) >= s.talk.Timing.DeadAfter {
 			w.up = false
 			w.board.Down(theLine, err)
 		}
 	})
-	if link.Refused(err) {
-		return fmt.Errorf("stream: %w", err)
-	}
-	return err
 }
 
 // theLine is the only line on the board.
@@ -58,13 +47,11 @@ const batch = 256
 func (w *watch) follow(ctx context.Context) (worked bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	ask, done := context.WithTimeout(ctx, w.timing.DeadAfter)
-	node, err := link.NodeOf(ask, w.client, w.cfg.Key)
-	done()
+	node, err := w.talk.Node(ctx)
 	if err != nil {
 		return false, err
 	}
-	c := goredis.NewClient(link.Dedicated(ctx, node, w.timing))
+	c := goredis.NewClient(link.Dedicated(ctx, node, w.talk.Timing))
 	defer c.Close()
 	for {
 		if err := w.turn(ctx, c); err != nil {
@@ -77,9 +64,9 @@ func (w *watch) follow(ctx context.Context) (worked bool, err error) {
 // turn reads once. What was read is forgotten before anything is doubted, and the link counts as
 // up only when the place in the log is sure.
 func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
-	left := w.timing.DeadAfter
+	left := w.talk.Timing.DeadAfter
 	if w.up {
-		left = max(left-time.Since(w.heard), w.timing.DeadAfter/10)
+		left = max(left-time.Since(w.heard), w.talk.Timing.DeadAfter/10)
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
@@ -88,7 +75,7 @@ func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
 			return because(err)
 		}
 	}
-	was, wait := w.last, min(w.timing.Ping, left/2)
+	was, wait := w.last, min(w.talk.Timing.Ping, left/2)
 	if !w.up {
 		wait = time.Millisecond // there is nothing to wait for yet; zero would mean for ever
 	}
@@ -115,7 +102,7 @@ func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
 // begin takes a place at the end of the log: an entry of our own, that says nothing. What came
 // before it is unknown.
 func (w *watch) begin(ctx context.Context, c *goredis.Client) error {
-	hello := string(note.Append(nil, note.Note{Kind: note.Tail, Origin: w.sender.Origin, Seq: 1, Namespace: w.cfg.Namespace}))
+	hello := string(note.Append(nil, note.Note{Kind: note.Tail, Origin: w.talk.Sender.Origin, Seq: 1, Namespace: w.talk.Sender.Namespace}))
 	s, err := c.XAdd(ctx, w.entry(hello)).Result()
 	if err != nil {
 		return err
@@ -130,7 +117,7 @@ func (w *watch) begin(ctx context.Context, c *goredis.Client) error {
 // read takes what has come since the last entry, and waits for it.
 func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration) error {
 	streams, err := c.XRead(ctx, &goredis.XReadArgs{
-		Streams: []string{w.cfg.Key, w.last.String()}, Count: batch, Block: wait,
+		Streams: []string{w.talk.Place, w.last.String()}, Count: batch, Block: wait,
 	}).Result()
 	if errors.Is(err, goredis.Nil) {
 		return nil
@@ -143,25 +130,11 @@ func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration)
 			if w.last, err = parseID(e.ID); err != nil {
 				return err
 			}
-			w.hear(e.Values)
+			text, _ := e.Values[field].(string)
+			w.talk.Hear(w.board, text, nil) // the log has no gaps: see reachesBack
 		}
 	}
 	return nil
-}
-
-// hear takes one entry. One that cannot be read may have said anything.
-func (w *watch) hear(values map[string]any) {
-	text, _ := values[field].(string)
-	n, err := note.Parse(text)
-	switch {
-	case err != nil:
-		w.board.Flush(err.Error())
-	case n.Origin == w.sender.Origin, n.Namespace != w.cfg.Namespace:
-	case n.Kind == note.All:
-		w.board.Flush("another process asked for it")
-	case n.Kind == note.Keys:
-		w.board.Forget(n.Keys)
-	}
 }
 
 // reachesBack reports whether nothing was missed between was, where the last read began, and what
@@ -173,8 +146,8 @@ func (w *watch) reachesBack(ctx context.Context, c *goredis.Client, was id) (boo
 	}
 	var oldest, newest *goredis.XMessageSliceCmd
 	_, err := c.Pipelined(ctx, func(p goredis.Pipeliner) error {
-		oldest = p.XRangeN(ctx, w.cfg.Key, "-", "+", 1)
-		newest = p.XRevRangeN(ctx, w.cfg.Key, "+", "-", 1)
+		oldest = p.XRangeN(ctx, w.talk.Place, "-", "+", 1)
+		newest = p.XRevRangeN(ctx, w.talk.Place, "+", "-", 1)
 		return nil
 	})
 	if err != nil {

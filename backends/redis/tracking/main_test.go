@@ -13,7 +13,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 	"go.uber.org/goleak"
 
-	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
 	"github.com/hearthcache/hearth/internal/servers"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
@@ -77,18 +77,9 @@ func own(t testing.TB, args ...string) *servers.Server {
 }
 
 // connect returns a client that is patient with a busy machine.
-func connect(t testing.TB, addr string) *goredis.Client {
-	t.Helper()
-	return connectWith(t, redis.Options(addr))
-}
+func connect(t testing.TB, addr string) *goredis.Client { return sinktest.Connect(t, addr) }
 
-func connectWith(t testing.TB, o *goredis.Options) *goredis.Client {
-	t.Helper()
-	o.DialTimeout, o.ReadTimeout, o.WriteTimeout, o.PoolTimeout = 10*time.Second, 10*time.Second, 10*time.Second, 10*time.Second
-	c := goredis.NewClient(o)
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
+func connectWith(t testing.TB, o *goredis.Options) *goredis.Client { return sinktest.ConnectWith(t, o) }
 
 // quick are settings for tests that wait for the watchdog.
 func quick(ns string) Config {

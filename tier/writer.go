@@ -26,9 +26,9 @@ type Mutation[V any] struct {
 //
 // Write is safe for concurrent use and keeps the order of mutations of one key.
 type Writer[V any] interface {
-	// Write takes ms, in order; nil when all of them were taken. ms has at least one mutation.
-	// ctx is that of the caller of Set or Delete: when it ends
-	// before an outcome is known, that is ErrUnknown.
+	// Write takes ms, in order; nil when all of them were taken. ms has at least one mutation. ctx is
+	// that of the caller of Set or Delete: when it ends before an outcome is known, that is
+	// ErrUnknown.
 	Write(ctx context.Context, ms []Mutation[V]) error
 }
 

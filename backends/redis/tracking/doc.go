@@ -28,8 +28,11 @@
 //   - Keys outside the prefix; DEL of a key that is not there (nothing changed).
 //   - The database number: a write to the same key in another database is a needless
 //     invalidation.
-//   - On a master that has just joined a cluster, changes within the first Refresh (1 s) after it
-//     was given slots.
+//   - Keys that the server does not hold: removing what is not there changes nothing. So L1 keeps
+//     nothing that the remote tier has not taken.
+//   - On a master that has just joined a cluster, if New was given another client than the store:
+//     changes until Refresh (1 s) after it was given slots. With the same client L1 is passed by
+//     from the client's first word with a node until the node is heard.
 //
 // # Echo
 //

@@ -13,8 +13,10 @@ const (
 	// forgetDelay is how long settled records may stay in the journal when no commit comes
 	// along to take them with it. They would only be applied again.
 	forgetDelay = 10 * time.Millisecond
-	// gatherTime bounds the wait for callers to share a commit: a few fsyncs of a fast disk.
-	gatherTime = 500 * time.Microsecond
+	// gatherTime bounds the wait for callers to share a commit: a few fsyncs of a fast disk, or
+	// gatherShare of a slow one's.
+	gatherTime  = 500 * time.Microsecond
+	gatherShare = 8
 	// forgetRetry is the pause after the journal refused to forget.
 	forgetRetry = time.Second
 )
@@ -32,7 +34,8 @@ type committer[V any] struct {
 	subs    []*submission[V]
 	parked  []Record
 	forgets []Ref
-	last    int // callers in the last commit, and those who were waiting when it ended
+	last    int           // callers in the last commit, and those who were waiting when it ended
+	took    time.Duration // that commit
 }
 
 // submission is what one caller waits for.
@@ -148,11 +151,13 @@ func (w *Writer[V]) commitLoop() {
 // waiting: those whom it has set free are about to return, and two halves would otherwise take
 // turns, each with an fsync of its own.
 func (c *committer[V]) gather(timer *time.Timer) {
-	timer.Reset(gatherTime)
+	c.mu.Lock()
+	timer.Reset(max(gatherTime, c.took/gatherShare))
+	c.mu.Unlock()
 	defer timer.Stop()
 	for {
 		c.mu.Lock()
-		enough := 4*len(c.subs) >= 3*c.last
+		enough := 16*len(c.subs) >= 15*c.last
 		c.mu.Unlock()
 		if enough {
 			return
@@ -177,14 +182,14 @@ func (w *Writer[V]) commitOnce() {
 		return
 	}
 
-	settling := len(parked)+len(forgets) > 0
+	settling, begin := len(parked)+len(forgets) > 0, time.Now()
 	ops, err := w.commitSubs(subs, &Tx{Put: slices.Clip(parked), Remove: slices.Clip(forgets)})
 	if err == nil {
 		settling = false
 	}
 	if len(subs) > 0 {
 		c.mu.Lock()
-		c.last = len(subs) + len(c.subs)
+		c.last, c.took = len(subs)+len(c.subs), time.Since(begin)
 		c.mu.Unlock()
 	}
 	alone := isFull(err) && len(subs) > 1

@@ -67,7 +67,7 @@ func coalescing(p plan) ([]squeeze, error) {
 // hammer writes rising numbers under a few keys. A key has one writer at a time, so that its
 // newest value is known.
 func hammer(level string, j writebehind.Journal) (squeeze, error) {
-	const linger, maxDelay = 500 * time.Millisecond, 2 * time.Second
+	const linger, maxDelay = time.Second, 10 * time.Second // on a slow disk the writes alone take 20 s
 	s := squeeze{Level: level, Writes: hotWrites, Keys: hotKeys, Linger: linger.String(), MaxDelay: maxDelay.String()}
 	var mu sync.Mutex
 	var last [hotKeys]int

@@ -2,8 +2,8 @@
 // side by side with the plain way to keep a write on the same disk, and how many source writes a
 // hot set of keys costs.
 //
-//	go -C bench run ./cmd/durable          # 7 rounds of 1 s each
-//	go -C bench run ./cmd/durable -quick   # 3 rounds of 300 ms
+//	go -C bench run ./cmd/durable          # 25 rounds of 300 ms each
+//	go -C bench run ./cmd/durable -quick   # 7 rounds of 200 ms
 //	go -C bench run ./cmd/durable -json    # nothing but the result
 //
 // Journal, with 64 writers, goes against bbolt's own DB.Batch with 64 writers, once as it comes
@@ -58,13 +58,13 @@ type result struct {
 }
 
 func main() {
-	quick := flag.Bool("quick", false, "3 rounds of 300 ms instead of 7 of 1 s")
+	quick := flag.Bool("quick", false, "7 rounds of 200 ms instead of 25 of 300 ms")
 	onlyJSON := flag.Bool("json", false, "print nothing but the result")
 	dir := flag.String("dir", os.TempDir(), "a folder on the disk to measure")
 	flag.Parse()
-	p := plan{rounds: 7, round: time.Second}
+	p := plan{rounds: 25, round: 300 * time.Millisecond}
 	if *quick {
-		p = plan{rounds: 3, round: 300 * time.Millisecond}
+		p = plan{rounds: 7, round: 200 * time.Millisecond}
 	}
 	var progress io.Writer = os.Stdout
 	if *onlyJSON {

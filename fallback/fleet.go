@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -46,27 +45,6 @@ type FleetConfig struct {
 	// Now is the clock; nil = time.Now. The clocks of a fleet may differ by a fraction of
 	// DeadAfter.
 	Now func() time.Time
-}
-
-// Record is what the fleet shares, as JSON under one key, so that a person can read it:
-//
-//	{"phase":"mirror","target":"ramp 10%","processes":{"web-1/4711/9f3c":{"phase":"mirror","seen":"..."}}}
-type Record struct {
-	// Phase that all processes are to be in.
-	Phase Phase `json:"phase"`
-	// Target is where the phase is going. While it differs from Phase the fleet waits for
-	// processes that are not ready for it.
-	Target Phase `json:"target"`
-	// Processes that have joined.
-	Processes map[string]Process `json:"processes"`
-}
-
-// Process is what one process last reported.
-type Process struct {
-	Phase  Phase     `json:"phase"`
-	Target Phase     `json:"target"`         // the target it has seen, and acts upon
-	Owed   int       `json:"owed,omitempty"` // invalidations not delivered yet
-	Seen   time.Time `json:"seen"`
 }
 
 // Fleet keeps a [Store]'s phase in step with the other processes of a service. All of them join
@@ -228,15 +206,6 @@ func (f *Fleet) adopt() {
 	f.store.fleet.Store(state)
 }
 
-// span returns the lowest and the highest phase that any process is in or may soon be in.
-func (r Record) span() (lowest, highest Phase) {
-	lowest, highest = min(r.Phase, r.Target), max(r.Phase, r.Target)
-	for _, p := range r.Processes {
-		lowest, highest = min(lowest, p.Phase), max(highest, p.Phase)
-	}
-	return lowest, highest
-}
-
 // lost is called when the record cannot be reached. Others may count this process as gone after
 // DeadAfter, and go on without it; before that, it takes every change for one that matters.
 func (f *Fleet) lost() {
@@ -375,61 +344,4 @@ func (f *Fleet) laggards(r Record, lacks func(Process) string) *WaitError {
 // the new store was cleared, or because what it owed has expired.
 func (f *Fleet) Forget(ctx context.Context, process string) error {
 	return f.update(ctx, func(r *Record) error { delete(r.Processes, process); return nil })
-}
-
-// Record returns the record as it was last read or written by this process.
-func (f *Fleet) Record() Record {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	r := f.last
-	r.Processes = maps.Clone(r.Processes)
-	return r
-}
-
-// update changes the record by compare-and-swap until that succeeds, ctx ends, or the store
-// does not answer.
-func (f *Fleet) update(ctx context.Context, change func(*Record) error) error {
-	for {
-		it, err := f.cfg.Store.Get(ctx, f.cfg.Key)
-		var r Record
-		switch {
-		case err == nil:
-			if err := json.Unmarshal(it.Value, &r); err != nil {
-				return fmt.Errorf("fallback: the fleet record %q cannot be read: %w", f.cfg.Key, err)
-			}
-		case absent(err):
-			r.Phase = f.store.Phase()
-			r.Target = r.Phase
-		default:
-			return fmt.Errorf("fallback: read the fleet record: %w", err)
-		}
-		if r.Processes == nil {
-			r.Processes = make(map[string]Process)
-		}
-		if err := change(&r); err != nil {
-			return err
-		}
-		text, err2 := json.MarshalIndent(r, "", "  ")
-		if err2 != nil {
-			return fmt.Errorf("fallback: %w", err2)
-		}
-		if absent(err) {
-			err = f.cas.Add(ctx, f.cfg.Key, backends.Item{Value: text})
-		} else {
-			err = f.cas.CompareAndSwap(ctx, f.cfg.Key, it.Token, backends.Item{Value: text})
-		}
-		switch {
-		case err == nil:
-			f.mu.Lock()
-			f.last, f.read = r, f.cfg.Now()
-			f.mu.Unlock()
-			return nil
-		case errors.Is(err, backends.ErrConflict), errors.Is(err, backends.ErrExists), absent(err):
-		default:
-			return fmt.Errorf("fallback: write the fleet record: %w", err)
-		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	}
 }

@@ -155,8 +155,9 @@ func (s *site) migrate(ctx context.Context, o *outcome) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	well := &state{}
-	wg.Go(func() { o.PeakLoad = s.watchLoad(ctx, well) })
-	pause(ctx, 2500*time.Millisecond) // the load of before
+	ready := make(chan struct{})
+	wg.Go(func() { s.watchLoad(ctx, well, ready, o) })
+	<-ready // the load of before
 	wg.Go(func() { o.Faults, o.Kills = s.faults(ctx, well) })
 	f := &foreigner{site: s, store: store, operator: operator}
 	wg.Go(func() { o.Foreign = f.write(ctx) })

@@ -32,8 +32,11 @@
 //     keeps other processes from reading there is in new's memory.
 //
 // The last line is JSON. "reads" and "stale_hits" are with all rules in force, "removed" has the
-// stale reads seen without each rule, "peak_source_load_ratio" is the highest share of loads to
-// writes of any second of the fleet scenario in which both servers were well, in proportion to
-// that before the migration began. The exit code is 1 if a read was stale with all rules in
+// stale reads seen without each rule. "peak_source_load_ratio" is the highest share of loads to
+// writes in proportion to that before the migration began, in the fleet scenario, over
+// "load_windows" windows of 1000 writes each, so that chance is some 3 %. Only time counts in
+// which both servers had been well for a second and nothing was owed. On a machine so busy that
+// there were fewer writes before, windows are of as many ("load_window_writes"), and chance is more;
+// without a window the ratio is 0 and says nothing. The exit code is 1 if a read was stale with all rules in
 // force, or none without one of them.
 package main

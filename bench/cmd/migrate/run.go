@@ -67,8 +67,11 @@ type outcome struct {
 	Faults   int     `json:"faults,omitempty"`
 	Kills    int     `json:"kills,omitempty"`
 	PeakLoad float64 `json:"peak_source_load_ratio,omitempty"`
-	Seconds  float64 `json:"seconds"`
-	kind     string
+	Windows  int     `json:"load_windows,omitempty"` // that it is the highest of
+
+	WindowWrites uint64  `json:"load_window_writes,omitempty"` // in each of them
+	Seconds      float64 `json:"seconds"`
+	kind         string
 }
 
 // site is what a run takes place on.
@@ -81,7 +84,8 @@ type site struct {
 }
 
 // run starts servers and children, disturbs them until the goal is reached, and stops them.
-func (r run) run() (o outcome, err error) {
+// It says every so often how far it is.
+func (r run) run(progress func(reads uint64, passed time.Duration)) (o outcome, err error) {
 	s := &site{run: r, servers: map[string]*servers.Server{}}
 	defer func() { err = errors.Join(err, s.close()) }()
 	if err := s.open(); err != nil {
@@ -103,8 +107,12 @@ func (r run) run() (o outcome, err error) {
 	var wg sync.WaitGroup
 	disturbed := make(chan error, 1)
 	wg.Go(func() { disturbed <- s.disturb(ctx, &o) })
-	for !r.over(s.history.Counts(), time.Since(began)) {
-		time.Sleep(10 * time.Millisecond)
+	const often = 15 * time.Second
+	for next := often; !r.over(s.history.Counts(), time.Since(began)); time.Sleep(10 * time.Millisecond) {
+		if passed := time.Since(began); passed > next {
+			next += often
+			progress(s.history.Counts().Reads, passed)
+		}
 	}
 	cancel()
 	wg.Wait()

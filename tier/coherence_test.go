@@ -3,6 +3,7 @@ package tier
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -208,6 +209,44 @@ func TestLink_SourceThatGivesUpIsTriedAgainEverMoreSeldomAndHealthSaysWhy(t *tes
 			t.Errorf("health %+v", h)
 		}
 	})
+}
+
+// Ten thousand keys that change at once cost nothing until somebody asks, and then what was asked for.
+func TestLink_ManyChangesAtOnceAreNoStormOfReads(t *testing.T) {
+	const many = 10_000
+	p, src, link := newProbe(), newSource(), newLink()
+	keys, full := make([]string, many), make([]string, many)
+	for i := range keys {
+		keys[i], full[i] = fmt.Sprint("k", i), fmt.Sprint("t:k", i)
+		src.set(keys[i], "v")
+	}
+	c := open(t, linked(link, src, p))
+	sink := link.up()
+	for _, k := range keys {
+		v, err := c.Get(t.Context(), k)
+		want(t, v, err, "v")
+	}
+	quiet(t, c)
+	before, loads := p.total(), src.count()
+	sink.Forget(full)
+	quiet(t, c)
+	if n := p.total() - before; n != 0 || src.count() != loads {
+		t.Errorf("%d calls of the remote tier and %d loads, and nobody has asked", n, src.count()-loads)
+	}
+	v, err := c.Get(t.Context(), keys[7])
+	want(t, v, err, "v")
+	if n := p.total() - before; n != 1 || src.count() != loads {
+		t.Errorf("%d calls and %d loads for one key", n, src.count()-loads)
+	}
+}
+
+func (p *probe) total() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, calls := range p.calls {
+		n += calls
+	}
+	return n
 }
 
 // watcher is a source that hears of what the remote tier holds, and of nothing else.

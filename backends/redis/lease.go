@@ -35,9 +35,15 @@ func (s *Store) Acquire(ctx context.Context, key string, hold time.Duration) (ba
 		return nil, backends.Item{}, err
 	}
 	l := s.lease(key)
+	if s.separate && s.noScripts.Load() {
+		return l.acquireUnscripted(ctx, hold)
+	}
 	cmd := s.send(ctx, s.acquire(l, hold)...)
 	if s.again(cmd.Err()) {
 		cmd = s.send(ctx, call("eval", scriptAcquire.source, s.keys(key), []any{l.token, millis(hold)})...)
+	}
+	if err := cmd.Err(); err != nil && s.unscripted(err) {
+		return l.acquireUnscripted(ctx, hold)
 	}
 	return l.acquired(ctx, cmd)
 }
@@ -87,7 +93,11 @@ func (s *Store) Seize(ctx context.Context, key string, hold time.Duration) (back
 // mark puts a lease or tombstone over whatever is there.
 func (s *Store) mark(ctx context.Context, key string, m []byte, hold time.Duration) error {
 	if s.separate {
-		return s.apply(ctx, scriptMark, s.keys(key), m, millis(hold))
+		err := s.run(ctx, scriptMark, s.keys(key), m, millis(hold)).Err()
+		if err != nil && s.unscripted(err) {
+			return s.markUnscripted(ctx, key, m, hold)
+		}
+		return failure(ctx, err)
 	}
 	return failure(ctx, s.client.Set(ctx, key, m, round(hold)).Err())
 }

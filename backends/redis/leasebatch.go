@@ -32,8 +32,12 @@ func (s *Store) AcquireMany(ctx context.Context, keys []string, hold time.Durati
 		s.noNXGet.Store(true)
 	}
 	for _, c := range b.cmds {
-		r := &out[c.entry]
-		r.Lease, r.Item, r.Err = leases[c.entry].acquired(ctx, c.cmd)
+		r, l := &out[c.entry], leases[c.entry]
+		if err := c.cmd.Err(); err != nil && s.unscripted(err) {
+			r.Lease, r.Item, r.Err = l.acquireUnscripted(ctx, hold)
+			continue
+		}
+		r.Lease, r.Item, r.Err = l.acquired(ctx, c.cmd)
 	}
 	return out
 }

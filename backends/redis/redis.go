@@ -145,7 +145,11 @@ func (s *Store) Set(ctx context.Context, key string, it backends.Item) error {
 		return err
 	}
 	if s.separate {
-		return s.apply(ctx, scriptSet, s.keys(key), it.Value, millis(it.TTL))
+		err := s.run(ctx, scriptSet, s.keys(key), it.Value, millis(it.TTL)).Err()
+		if err != nil && s.unscripted(err) {
+			return s.setUnscripted(ctx, key, it)
+		}
+		return failure(ctx, err)
 	}
 	return failure(ctx, s.client.Set(ctx, key, it.Value, round(it.TTL)).Err())
 }

@@ -215,11 +215,6 @@ func call(name, text string, keys []string, args []any) []any {
 	return append(all, args...)
 }
 
-// apply runs an idempotent script whose answer says nothing.
-func (s *Store) apply(ctx context.Context, sc script, keys []string, args ...any) error {
-	return failure(ctx, s.run(ctx, sc, keys, args...).Err())
-}
-
 // decide runs a script that answers with one of the codes above. A failure is definite or
 // ErrUnknown.
 func (s *Store) decide(ctx context.Context, sc script, keys []string, args ...any) (int64, error) {

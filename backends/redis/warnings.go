@@ -46,7 +46,7 @@ func (s *Store) Warnings() []string {
 	case s.noScripts.Load() && s.noFillAt.Load() != 0:
 		w.add("the server refuses EVALSHA or EVAL, and WATCH and MULTI too (an ACL, or a proxy): nothing that is loaded is stored, since no fill could be fenced")
 	case s.noScripts.Load():
-		w.add("the server refuses EVALSHA or EVAL (an ACL, or a proxy): leases are filled by WATCH and MULTI in several round trips; compare-and-swap, counters, touch and writes by version fail")
+		w.add("the server refuses EVALSHA or EVAL (an ACL, or a proxy): leases are filled by WATCH and MULTI in several round trips, and with LeaseKey Separate acquired in two; compare-and-swap, counters, touch and writes by version fail")
 	}
 	return w
 }

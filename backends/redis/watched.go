@@ -53,6 +53,63 @@ func (s *Store) fillable(key string) error {
 	return fmt.Errorf("%w: a lease on %q: the server refuses scripts and transactions", backends.ErrUnsupported, key)
 }
 
+// acquireUnscripted is Acquire with a side key and without a script: the lease is put there, and
+// given back if the key turns out to have a value. Whatever deletes or writes the key between the
+// two takes the lease with it.
+func (l *lease) acquireUnscripted(ctx context.Context, hold time.Duration) (backends.Lease, backends.Item, error) {
+	unsupported := func(what string) error {
+		return fmt.Errorf("%w: a lease on %q: the server refuses scripts, and %s", backends.ErrUnsupported, l.key, what)
+	}
+	if !l.s.separate {
+		return nil, backends.Item{}, unsupported("SET with NX and GET")
+	}
+	mark, err := l.s.send(ctx, "set", l.at, l.token, "nx", "get", "px", millis(hold)).Text()
+	granted := errors.Is(err, goredis.Nil)
+	switch {
+	case isSyntax(err):
+		return nil, backends.Item{}, unsupported("SET with NX and GET")
+	case err != nil && !granted:
+		return nil, backends.Item{}, failure(ctx, err)
+	}
+	v, err := l.s.client.Get(ctx, l.key).Result()
+	switch {
+	case err == nil:
+		if granted {
+			_ = l.releaseWatched(ctx) // it runs out by itself
+		}
+		it, err := item(v)
+		return nil, it, err
+	case !errors.Is(err, goredis.Nil):
+		return nil, backends.Item{}, failure(ctx, err) // the lease runs out
+	case granted:
+		return l, backends.Item{}, nil
+	}
+	if _, err = item(mark); err == nil {
+		err = backends.ErrLeased // nobody knows what it is: it runs out or it stays
+	}
+	return nil, backends.Item{}, err
+}
+
+// markUnscripted is mark with a side key and without a script.
+func (s *Store) markUnscripted(ctx context.Context, key string, m []byte, hold time.Duration) error {
+	_, err := s.client.TxPipelined(ctx, func(p goredis.Pipeliner) error {
+		p.Del(ctx, key)
+		p.Set(ctx, SideKey(key), m, round(hold))
+		return nil
+	})
+	return failure(ctx, err)
+}
+
+// setUnscripted is Set with a side key and without a script.
+func (s *Store) setUnscripted(ctx context.Context, key string, it backends.Item) error {
+	_, err := s.client.TxPipelined(ctx, func(p goredis.Pipeliner) error {
+		p.Set(ctx, key, it.Value, round(it.TTL))
+		p.Del(ctx, SideKey(key))
+		return nil
+	})
+	return failure(ctx, err)
+}
+
 // fillWatched is Fill without a script.
 func (l *lease) fillWatched(ctx context.Context, it backends.Item) error {
 	return lost(l.watched(ctx, func(tx *goredis.Tx) (func(goredis.Pipeliner), error) {

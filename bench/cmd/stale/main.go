@@ -10,7 +10,9 @@
 //
 // The last line is JSON: "reads" and "stale_hits" with all fences on, "removed" with the stale
 // reads seen without each fence, and the same per server and scenario under "servers". The exit
-// code is 1 if a read was stale with all fences on, or none without one of them.
+// code is 1 unless both servers are real, at least a million reads were made on each with all
+// fences on (with -quick, at least one in each scenario), some of them answered by L1, none was
+// stale or invented, and without each fence some were.
 package main
 
 import (
@@ -50,7 +52,7 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Println(string(line))
-	if wrong := rep.wrong(); wrong != nil {
+	if wrong := rep.wrong(*quick); wrong != nil {
 		fmt.Fprintln(os.Stderr, "stale:", wrong)
 		os.Exit(1)
 	}
@@ -65,6 +67,8 @@ type report struct {
 	Servers   map[string]serverReport `json:"servers"`
 	Processes int                     `json:"processes"`
 	Seconds   float64                 `json:"duration_s"`
+
+	scenarios []scenario // what had to be seen
 }
 
 // serverReport is what was seen on one server.
@@ -74,22 +78,39 @@ type serverReport struct {
 	Removed   map[string]outcome `json:"removed"`
 }
 
-// wrong says which promise was broken, or which fence was not seen to be needed.
-func (r report) wrong() error {
+// million is how many reads a full run has to make on each server.
+const million = 1_000_000
+
+// wrong says which promise was broken, or which fence was not seen to be needed, or what the run
+// was too small to tell.
+func (r report) wrong(quick bool) error {
 	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if r.StaleHits+r.Invented > 0 {
-		errs = append(errs, fmt.Errorf("%d stale reads with all fences on, %d values that nobody wrote", r.StaleHits, r.Invented))
+		bad("%d stale reads with all fences on, %d values that nobody wrote", r.StaleHits, r.Invented)
 	}
 	for server, s := range r.Servers {
-		for name, o := range s.Removed {
-			if o.Stale == 0 {
-				errs = append(errs, fmt.Errorf("%s: no stale read without the fence %q", server, name))
+		if s.Kind != servers.Real {
+			bad("%s: the server is %s, which proves nothing: install the real one", server, s.Kind)
+		}
+		var reads, l1 uint64
+		for _, sc := range r.scenarios {
+			o, ok := s.Scenarios[sc.name]
+			if !ok || o.Reads == 0 {
+				bad("%s: no read in scenario %q", server, sc.name)
+			}
+			reads, l1 = reads+o.Reads, l1+o.L1
+			for _, f := range sc.without {
+				if s.Removed[f.String()].Stale == 0 {
+					bad("%s: no stale read without the fence %q", server, f)
+				}
 			}
 		}
-		for name, o := range s.Scenarios {
-			if o.Reads == 0 {
-				errs = append(errs, fmt.Errorf("%s: no read in scenario %q", server, name))
-			}
+		if reads < million && !quick {
+			bad("%s: %d reads with all fences on, want a million", server, reads)
+		}
+		if l1 == 0 {
+			bad("%s: L1 answered no read", server)
 		}
 	}
 	return errors.Join(errs...)
@@ -114,7 +135,7 @@ func measure(out io.Writer, quick bool) (report, error) {
 	}
 	defer func() { _ = memcached.Close() }()
 
-	rep := report{Removed: map[string]uint64{}, Servers: map[string]serverReport{}, Processes: processes}
+	rep := report{Removed: map[string]uint64{}, Servers: map[string]serverReport{}, Processes: processes, scenarios: scenarios}
 	addrs := map[string]string{"redis": redis.Addr(), "memcached": memcached.Addr()}
 	kinds := map[string]string{"redis": redis.Kind(), "memcached": memcached.Kind()}
 	fmt.Fprintf(out, "%-10s %-9s %-8s %10s %12s %8s %8s\n", "server", "scenario", "without", "reads", "from L1", "stale", "seconds")
@@ -155,24 +176,28 @@ func (r *report) add(server string, run run, o outcome) {
 	r.Servers[server].Scenarios[run.Scenario] = o
 }
 
+// scenario is what is run, with all fences on and then without each of its own.
+type scenario struct {
+	name    string
+	without []fence.Fence
+}
+
+var scenarios = []scenario{
+	{remote, []fence.Fence{fence.Lease}},
+	{local, []fence.Fence{fence.Epoch, fence.Flight}},
+	{tiers, []fence.Fence{fence.Order}},
+	{undelivered, []fence.Fence{fence.Outbox}},
+	{through, []fence.Fence{fence.Seize}},
+}
+
 // runs are the scenarios, each first with all fences on.
 func runs(quick bool) []run {
-	const million = 1_000_000
 	limit, most := 4*time.Minute, 20*time.Second
 	if quick {
 		limit, most = 2500*time.Millisecond, 3500*time.Millisecond
 	}
 	var out []run
-	for _, s := range []struct {
-		name    string
-		without []fence.Fence
-	}{
-		{remote, []fence.Fence{fence.Lease}},
-		{local, []fence.Fence{fence.Epoch, fence.Flight}},
-		{tiers, []fence.Fence{fence.Order}},
-		{undelivered, []fence.Fence{fence.Outbox}},
-		{through, []fence.Fence{fence.Seize}},
-	} {
+	for _, s := range scenarios {
 		out = append(out, run{Scenario: s.name, Goal: million, Least: time.Second, Most: limit})
 		for _, f := range s.without {
 			out = append(out, run{Scenario: s.name, Without: f.String(), Goal: 1 << 62, Most: most})

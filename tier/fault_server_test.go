@@ -327,7 +327,7 @@ func TestFault_FullMemcachedStillReadsAndForgets(t *testing.T) {
 	v, err := c.Get(ctx, "k0")
 	want(t, v, err, "new")
 	for lo := 0; lo < len(filler); lo += 500 {
-		backends.DeleteMany(ctx, dial(t, "memcached", w.srv.Addr()), filler[lo:min(lo+500, len(filler))])
+		backends.DeleteMany(ctx, dialWith(t, "memcached", w.srv.Addr(), patience), filler[lo:min(lo+500, len(filler))])
 	}
 	src.set("k0", "v0")
 	if err := c.Invalidate(ctx, "k0"); err != nil {
@@ -340,7 +340,7 @@ func TestFault_FullMemcachedStillReadsAndForgets(t *testing.T) {
 // tests has, and returns their keys.
 func fillUp(t *testing.T, w *wired) (keys []string) {
 	t.Helper()
-	s := dial(t, "memcached", w.srv.Addr())
+	s := dialWith(t, "memcached", w.srv.Addr(), patience)
 	for size := 8; size <= 256; size += 8 {
 		for full := false; !full; {
 			entries := make([]backends.KeyItem, 200)

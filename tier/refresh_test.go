@@ -431,3 +431,52 @@ func TestGet_WaiterIsWokenByTheNewsOfTheFill(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// A refresh is begun by a reader, never by a timer: when nobody reads a key any more, its source
+// and its tiers are left alone.
+func TestRefresh_StopsWhenAKeyGoesIdle(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(*Config[string])
+	}{
+		{"fresh time", func(c *Config[string]) { c.Fresh = 2 * time.Second }},
+		{"early, by a fraction", func(c *Config[string]) { c.Load.EarlyAt = 0.2 }},
+		{"early, by chance", func(c *Config[string]) { c.Load.EarlyBeta = 1000 }},
+		{"without an L1", func(c *Config[string]) { c.Fresh, c.Local.Disabled = 2*time.Second, true }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var loads atomic.Int32
+				p := newProbe()
+				cfg := over(nil, p)
+				cfg.TTL, cfg.Local.TTL = 10*time.Second, time.Minute
+				cfg.Loader = LoaderFunc[string](func(context.Context, string) (string, error) {
+					loads.Add(1)
+					time.Sleep(10 * time.Millisecond)
+					return "v", nil
+				})
+				row.change(&cfg)
+				c := open(t, cfg)
+				for range 300 { // 30 s in which it is read
+					v, err := c.Get(t.Context(), "k")
+					want(t, v, err, "v")
+					time.Sleep(100 * time.Millisecond)
+				}
+				if n := c.Stats().Refreshes; n < 3 {
+					t.Fatalf("%d refreshes while the key was read: there is nothing that could stop", n)
+				}
+				time.Sleep(time.Second) // what is under way ends
+				n, reads := loads.Load(), p.count("get")
+				time.Sleep(time.Hour)
+				if loads.Load() != n || p.count("get") != reads {
+					t.Errorf("%d loads and %d reads of an idle key", loads.Load()-n, p.count("get")-reads)
+				}
+				v, err := c.Get(t.Context(), "k")
+				want(t, v, err, "v")
+				if loads.Load() != n+1 {
+					t.Errorf("%d loads by the reader after an hour, want 1", loads.Load()-n)
+				}
+			})
+		})
+	}
+}

@@ -34,7 +34,7 @@ type Op[V any] struct {
 
 	Delta    []byte    // set for a delta, nil for a mutation
 	ID       ID        // the idempotency token
-	Seq      uint64    // grows with every operation of a key: "store if newer" makes replays harmless
+	Seq      uint64    // grows with every operation of a key in one journal: "store if newer" makes replays harmless
 	Attempt  int       // how often Apply has been given this operation, counting this call
 	Enqueued time.Time // when the first write that this one stands for was accepted
 }
@@ -47,7 +47,10 @@ type Op[V any] struct {
 // Errors are taken to be passing unless they are marked by [Permanent].
 //
 // An operation may arrive again after a crash or a lost answer (at least once); Op.ID and Op.Seq
-// are there to tell. The context ends at Config.ApplyTimeout, with a lost lease, or when Close
+// are there to tell. Seq also grows from a journal to a new one in its place, where its clock does
+// (bolt begins a file at the time of day), and from Memory to Journal to Stream, but not back. The
+// Seqs of two processes with a file each say nothing about each other: let one of them write a key.
+// The context ends at Config.ApplyTimeout, with a lost lease, or when Close
 // runs out of time. Apply is called from up to Config.Concurrency goroutines, never twice at a
 // time for one key. A panic counts as a permanent error.
 type Sink[V any] interface {

@@ -266,3 +266,26 @@ func TestOpen_MostlyFreeFileIsCompacted(t *testing.T) {
 		t.Errorf("the compacted file is not locked: %v", err)
 	}
 }
+
+// A sink that stores what is newer would ignore all that comes after, if the counting began anew.
+func TestOpen_NewFileCountsOnFromTheOneBefore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "j")
+	seq := func() uint64 {
+		j := open(t, bolt.Config{Path: path})
+		tx := puts(50, 10)
+		commit(t, j, tx)
+		j.Close()
+		return tx.Put[49].Seq
+	}
+	first := seq()
+	if err := os.Rename(path, path+".aside"); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * time.Millisecond) // 500 steps
+	if second := seq(); second <= first+50 {
+		t.Errorf("the new file gave %d, the one before %d", second, first)
+	}
+	if max := uint64(1)<<47 - 1; first > max {
+		t.Errorf("sequence %d leaves no room for the 16 bits below it", first)
+	}
+}

@@ -11,7 +11,9 @@
 // Like package bus it carries what hearth changes and nothing else. Unlike it, a reader whose
 // connection broke for a moment (less than DeadAfter) reads on where it stopped and keeps its
 // L1. It flushes when the log no longer reaches back to where it stopped, when the log is gone,
-// ends before that place (a failover lost the end) or has entries that cannot be read.
+// ends before that place (a failover lost the end) or has entries that cannot be read. Entries
+// that a failover lost before anybody had read them are missed when their sender says the next
+// thing: every sender numbers its entries. Until then nothing shows their loss.
 //
 // It costs a write to a log for each change, where the bus only passes a message on, and one
 // more small question per read. Take it where connections break often and L1s are large.

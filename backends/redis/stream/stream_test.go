@@ -138,6 +138,44 @@ func TestStream_ALogThatEndsEarlierFlushes(t *testing.T) {
 	})
 }
 
+// It may also lose what nobody has read yet, and go on with what comes after.
+func TestStream_AnEntryThatWasLostFlushes(t *testing.T) {
+	for _, blind := range []bool{false, true} { // sensitivity: without the numbers, the change is lost
+		srv := serverstest.Redis(t)
+		p := faultproxytest.New(t, srv.Addr())
+		admin := connect(t, srv.Addr())
+		a, b := source(t, admin, calm("ns")), source(t, connect(t, p.Addr()), calm("ns"))
+		b.blind = blind
+		publish(t, a, "ns:before") // numbers from before the reader joined are no loss
+		l := sinktest.Watch(t, b)
+		l.Put("ns:0", "ns:kept")
+		publish(t, a, "ns:0")
+		l.Gone(t, "ns:0")
+		if !l.Has("ns:kept") {
+			t.Error("flushed, and nothing was lost")
+		}
+		l.Put("ns:k", "ns:last")
+		p.Set(faultproxy.Fault{Refuse: true})
+		p.ResetAll()
+		publish(t, a, "ns:k")
+		newest, err := admin.XRevRangeN(t.Context(), "ns!log", "+", "-", 1).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := admin.XDel(t.Context(), "ns!log", newest[0].ID).Err(); err != nil {
+			t.Fatal(err)
+		}
+		publish(t, a, "ns:last")
+		p.Clear()
+		l.Gone(t, "ns:last")
+		if !blind {
+			l.Gone(t, "ns:k")
+		} else if !l.Has("ns:k") {
+			t.Error("the loss was noticed without the numbers: the test proves nothing")
+		}
+	}
+}
+
 func TestStream_WhatCannotBeReadFlushes(t *testing.T) {
 	srv := serverstest.Redis(t)
 	c := connect(t, srv.Addr())

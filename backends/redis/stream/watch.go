@@ -38,6 +38,8 @@ type watch struct {
 	up    bool      // the sink knows that the link is up
 	heard time.Time // when the log was reached last
 	last  id        // the last entry that was read; zero before the first
+
+	ledger note.Ledger // of the senders since last was zero
 }
 
 // batch is how many entries are read at once.
@@ -110,6 +112,7 @@ func (w *watch) begin(ctx context.Context, c *goredis.Client) error {
 	if w.last, err = parseID(s); err != nil {
 		return err
 	}
+	w.ledger = note.Ledger{Blind: w.blind}
 	w.board.Flush("the log was joined at its end")
 	return nil
 }
@@ -131,7 +134,7 @@ func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration)
 				return err
 			}
 			text, _ := e.Values[field].(string)
-			w.talk.Hear(w.board, text, nil) // the log has no gaps: see reachesBack
+			w.talk.Hear(w.board, text, w.ledger.Hole)
 		}
 	}
 	return nil
@@ -139,7 +142,8 @@ func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration)
 
 // reachesBack reports whether nothing was missed between was, where the last read began, and what
 // it brought: the log still has an entry that is not newer than was, so none after it has been
-// trimmed, and it does not end before what was read, so it is the same log.
+// trimmed, and it does not end before what was read. A failover that lost entries which nobody had
+// read, and others came after, shows in the numbers of the senders.
 func (w *watch) reachesBack(ctx context.Context, c *goredis.Client, was id) (bool, error) {
 	if w.blind {
 		return true, nil

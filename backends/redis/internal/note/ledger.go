@@ -28,3 +28,14 @@ func (l *Ledger) Gap(n Note) bool {
 	}
 	return (full || n.Seq > want) && !l.Blind
 }
+
+// Hole is [Ledger.Gap] for a log that is read without missing a piece: what a sender said before
+// the place where the reader joined is none of its business, and a tail repeats nothing.
+func (l *Ledger) Hole(n Note) bool {
+	if n.Kind == Tail {
+		return false
+	}
+	_, known := l.last[n.Origin]
+	full := len(l.last) >= maxOrigins
+	return l.Gap(n) && (known || full)
+}

@@ -109,6 +109,33 @@ func TestGap_EveryMissingNumberIsSeen(t *testing.T) {
 	}
 }
 
+func TestHole_OnlyWhatIsMissingAfterTheFirstIsOne(t *testing.T) {
+	a, b := Origin{1}, Origin{2}
+	var l Ledger
+	for i, c := range []struct {
+		say  Note
+		want bool
+	}{
+		{Note{Kind: Keys, Origin: a, Seq: 9}, false}, // from before the reader joined
+		{Note{Kind: Tail, Origin: a, Seq: 1}, false}, // somebody joins, and has said more than that
+		{Note{Kind: Keys, Origin: a, Seq: 10}, false},
+		{Note{Kind: Tail, Origin: b, Seq: 1}, false},
+		{Note{Kind: Keys, Origin: b, Seq: 7}, false}, // the tail was no beginning
+		{Note{Kind: Keys, Origin: a, Seq: 12}, true},
+		{Note{Kind: All, Origin: a, Seq: 13}, false},
+	} {
+		if got := l.Hole(c.say); got != c.want {
+			t.Errorf("message %d: hole %v", i, got)
+		}
+	}
+	for i := range maxOrigins - 2 {
+		l.Hole(Note{Kind: Keys, Origin: Origin{byte(i), byte(i >> 8), 1}, Seq: 5})
+	}
+	if !l.Hole(Note{Kind: Keys, Origin: Origin{15: 1}, Seq: 5}) {
+		t.Error("4096 senders were forgotten, and no flush")
+	}
+}
+
 func TestGap_ForgetsSendersOnlyWithAFlush(t *testing.T) {
 	var l Ledger
 	for i := range maxOrigins {

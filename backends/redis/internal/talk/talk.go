@@ -123,14 +123,14 @@ func (t *Talk) Reload(ctx context.Context) {
 }
 
 // Hear takes one message and tells board what follows. One that cannot be read may have said
-// anything. missed, if not nil, reports whether one before it was lost.
+// anything. missed reports whether one before it was lost.
 func (t *Talk) Hear(board *link.Board, text string, missed func(note.Note) bool) {
 	n, err := note.Parse(text)
 	switch {
 	case err != nil:
 		board.Flush(err.Error())
 	case n.Origin == t.Sender.Origin, n.Namespace != t.Sender.Namespace:
-	case missed != nil && missed(n):
+	case missed(n):
 		board.Flush("a message was missed")
 	case n.Kind == note.All:
 		board.Flush("another process asked for it")

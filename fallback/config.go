@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/hearthcache/hearth/internal/fence"
 	"github.com/hearthcache/hearth/internal/flight"
 	"github.com/hearthcache/hearth/internal/guard"
+	"github.com/hearthcache/hearth/internal/iface"
 )
 
 // Defaults of [Config] and [Member].
@@ -203,12 +203,12 @@ func (c *Config) complete() error {
 	}
 	seen := map[string]bool{}
 	for _, m := range append([]Member{c.New}, c.Old...) {
-		refuse(isNil(m.Store), "member %q has no Store", m.Name)
+		refuse(iface.IsNil(m.Store), "member %q has no Store", m.Name)
 		refuse(seen[m.Name], "two members are called %q", m.Name)
 		seen[m.Name] = true
 	}
 	for _, m := range c.Old {
-		refuse(same(m.Store, c.New.Store), "member %q is the new store too", m.Name)
+		refuse(iface.Same(m.Store, c.New.Store), "member %q is the new store too", m.Name)
 	}
 	refuse(c.FromOldKey != nil && c.OldKey == nil, "Config.FromOldKey without OldKey")
 	for _, d := range []struct {
@@ -234,17 +234,6 @@ func (c *Config) complete() error {
 		c.MaxCopies = DefaultMaxCopies
 	}
 	return errors.Join(errs...)
-}
-
-// isNil sees a nil interface and a nil pointer in one.
-func isNil(s backends.Store) bool {
-	v := reflect.ValueOf(s)
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
-}
-
-// same reports whether a and b are one store. A Store may be of a type that == panics on.
-func same(a, b backends.Store) bool {
-	return !isNil(a) && !isNil(b) && reflect.ValueOf(a).Comparable() && a == b
 }
 
 func orName(name, def string) string {

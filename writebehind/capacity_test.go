@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/hearthcache/hearth/tier"
 	"github.com/hearthcache/hearth/writebehind"
+	"github.com/hearthcache/hearth/writebehind/journaltest"
 )
 
 func TestOverflow_BlockWaitsForRoomAsLongAsTheContext(t *testing.T) {
@@ -98,6 +100,44 @@ func TestOverflow_WriteThroughAppliesNowAfterWhatWaits(t *testing.T) {
 			t.Errorf("stats %+v", st)
 		}
 	})
+}
+
+// What was written around a journal comes after what has left it, before a restart too: the
+// source would take it for old.
+func TestOverflow_WriteThroughCountsOnFromTheJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, j := newSource(), journaltest.NewMemory()
+		cfg := writebehind.Config[string]{Sink: s, Journal: j, Overflow: writebehind.WriteThrough}
+		w := newWriter(t, cfg)
+		enqueue(t, w, set("k", "1"))
+		w.Close(t.Context())
+
+		j = j.Reopen()
+		j.BeforeCommit = func(tx *writebehind.Tx) error {
+			if len(tx.Put) > 0 {
+				return writebehind.ErrFull
+			}
+			return nil
+		}
+		cfg.Journal = j
+		w = newWriter(t, cfg)
+		enqueue(t, w, set("k", "2"))
+		w.Close(t.Context())
+
+		cfg.Journal = j.Reopen()
+		w = newWriter(t, cfg)
+		enqueue(t, w, set("k", "3"))
+		w.Close(t.Context())
+		s.want(t, "k=1", "k=2", "k=3")
+		if s.wrong != nil {
+			t.Errorf("sequences that a source ignores: %v", s.wrong)
+		}
+	})
+	plain := struct{ writebehind.Journal }{journaltest.NewMemory()}
+	_, err := writebehind.New(writebehind.Config[string]{Sink: newSource(), Journal: plain, Overflow: writebehind.WriteThrough})
+	if err == nil || !strings.Contains(err.Error(), "Counted") {
+		t.Errorf("a journal that cannot tell its last sequence: %v", err)
+	}
 }
 
 func TestWrite_MoreThanTheQueueHoldsGoesInPortions(t *testing.T) {

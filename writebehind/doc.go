@@ -38,7 +38,8 @@
 // # When the queue is full
 //
 // Entries, bytes, and the journal's own size are bounded. [Block] makes writers wait, [Reject]
-// refuses, [WriteThrough] applies to the sink while the caller waits. A failing disk refuses
+// refuses, [WriteThrough] applies to the sink while the caller waits, which needs a journal that is
+// [Counted] (bolt is; a shared one cannot be written around). A failing disk refuses
 // writes: what was not confirmed was not accepted.
 //
 // # Reads

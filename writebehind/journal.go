@@ -68,6 +68,15 @@ type Journal interface {
 	Close() error
 }
 
+// Counted is a [Journal] that knows how far it has counted. [WriteThrough] needs one: a write
+// around the journal comes after all that were in it before, also those that have left it.
+type Counted interface {
+	Journal
+
+	// LastSeq returns the largest Seq that was ever given, 0 before the first.
+	LastSeq() (uint64, error)
+}
+
 // Shared is a [Journal] that several processes append to, each of which may die. It decides
 // which process delivers what: one owner at a time for every key.
 type Shared interface {

@@ -99,8 +99,11 @@ func (w *Writer[V]) link(o *op[V]) {
 	w.place(l)
 }
 
-// number gives o the sequence that the sink sees. A local journal counts in steps of 1<<16, so
-// that a write around it gets a number between what is in it and what will be.
+// seqShift makes a local journal count in steps of 1<<16, so that a write around it gets a number
+// between what is in it and what will be.
+const seqShift = 16
+
+// number gives o the sequence that the sink sees.
 func (w *Writer[V]) number(o *op[V]) {
 	switch {
 	case w.shared != nil:
@@ -111,7 +114,7 @@ func (w *Writer[V]) number(o *op[V]) {
 	case o.through:
 		o.Seq = w.lastSeq + 1
 	default:
-		o.Seq = o.rec << 16
+		o.Seq = o.rec << seqShift
 	}
 	w.lastSeq = max(w.lastSeq, o.Seq)
 }

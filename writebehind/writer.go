@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/hearthcache/hearth/internal/iface"
 	"github.com/hearthcache/hearth/tier"
 )
 
@@ -75,7 +76,7 @@ var _ tier.Deferred[string] = (*Writer[string])(nil)
 // the first call of another method that writes or flushes, or after a second.
 func New[V any](cfg Config[V]) (*Writer[V], error) {
 	w, err := newWriter(cfg)
-	if err != nil && cfg.Journal != nil {
+	if err != nil && !iface.IsNil(cfg.Journal) {
 		cfg.Journal.Close()
 	}
 	return w, err
@@ -114,6 +115,11 @@ func newWriter[V any](cfg Config[V]) (*Writer[V], error) {
 		// Nothing remembers what the process before has given; the clock has moved on since.
 		w.lastSeq = uint64(time.Now().UnixNano())
 	}
+	if cfg.Journal != nil && cfg.Overflow == WriteThrough {
+		if err := w.countOn(); err != nil {
+			return nil, err
+		}
+	}
 	if cfg.Journal != nil && w.shared == nil {
 		if err := cfg.Journal.Replay(w.applyCtx, w.restore); err != nil {
 			return nil, fmt.Errorf("writebehind: replay: %w", err)
@@ -133,6 +139,20 @@ func newWriter[V any](cfg Config[V]) (*Writer[V], error) {
 		w.loops.Go(w.watchPromises)
 	}
 	return w, nil
+}
+
+// countOn has writes around the journal numbered after everything that was in it.
+func (w *Writer[V]) countOn() error {
+	j, ok := w.cfg.Journal.(Counted)
+	if !ok {
+		return fmt.Errorf("writebehind: Overflow WriteThrough needs a Counted journal, to number writes around it; a %T is none", w.cfg.Journal)
+	}
+	last, err := j.LastSeq()
+	if err != nil {
+		return fmt.Errorf("writebehind: last sequence: %w", err)
+	}
+	w.lastSeq = last << seqShift
+	return nil
 }
 
 // Write accepts ms for later delivery. Nil means that all of them are accepted, at the level of

@@ -51,7 +51,7 @@ type Journal struct {
 	closed atomic.Bool
 }
 
-var _ writebehind.Journal = (*Journal)(nil)
+var _ writebehind.Counted = (*Journal)(nil)
 
 // minBytes is what bbolt's own pages and the allowance of a commit leave some room in.
 const minBytes = 256 << 10
@@ -277,6 +277,23 @@ func (j *Journal) Replay(ctx context.Context, fn func(writebehind.Record) error)
 		return openError(j.path, err)
 	}
 	return own
+}
+
+// LastSeq implements writebehind.Counted. A new file begins at the time of day.
+func (j *Journal) LastSeq() (seq uint64, err error) {
+	if j.closed.Load() {
+		return 0, tier.ErrClosed
+	}
+	err = guard(j.path, func() error {
+		return j.db.View(func(b *bbolt.Tx) error {
+			seq = b.Bucket(bucketName).Sequence()
+			return nil
+		})
+	})
+	if err != nil {
+		return 0, openError(j.path, err)
+	}
+	return seq, nil
 }
 
 // Close implements writebehind.Journal and lets go of the file.

@@ -95,6 +95,18 @@ func (m *Memory) Replay(ctx context.Context, fn func(writebehind.Record) error) 
 	return nil
 }
 
+// LastSeq implements writebehind.Counted.
+func (m *Memory) LastSeq() (uint64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed {
+		return 0, tier.ErrClosed
+	}
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	return m.disk.seq, nil
+}
+
 // Records returns what is stored, in the order of Seq.
 func (m *Memory) Records() []writebehind.Record {
 	m.disk.mu.Lock()

@@ -113,6 +113,11 @@ func testSequenceGrows(t *testing.T, open func() writebehind.Journal) {
 	}
 	j = open()
 	defer j.Close()
+	if c, ok := j.(writebehind.Counted); ok {
+		if last, err := c.LastSeq(); last < a.Seq || err != nil {
+			t.Errorf("last sequence %d, %v, after %d was given", last, err, a.Seq)
+		}
+	}
 	if b := put(t, j, set("k", "2"))[0]; b.Seq <= a.Seq {
 		t.Errorf("after a restart with nothing left: %d, before it %d", b.Seq, a.Seq)
 	}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/hearthcache/hearth/internal/iface"
 )
 
 // Prefix returns a view of s in which every key begins with prefix without the caller saying so:
@@ -18,8 +20,8 @@ import (
 //
 // It refuses a nil store and an empty prefix.
 func Prefix(s Store, prefix string) (Composite, error) {
-	if s == nil {
-		return nil, errors.New("cache: Prefix needs a store, got nil")
+	if iface.IsNil(s) {
+		return nil, errors.New("cache: Prefix needs a store; this one is nil, or holds a nil pointer: look at the error of its constructor")
 	}
 	if prefix == "" {
 		return nil, errors.New("cache: Prefix needs a prefix; without one, use the store itself")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -14,8 +15,10 @@ import (
 )
 
 func TestPrefix_RefusesNothingToDo(t *testing.T) {
-	if _, err := backends.Prefix(nil, "p:"); err == nil {
-		t.Error("a nil store was taken")
+	for _, s := range []backends.Store{nil, (*memory.Store)(nil)} {
+		if _, err := backends.Prefix(s, "p:"); err == nil || !strings.Contains(err.Error(), "nil") {
+			t.Errorf("a nil store, %T: %v", s, err)
+		}
 	}
 	if _, err := backends.Prefix(memory.New(memory.Config{}), ""); err == nil {
 		t.Error("an empty prefix was taken")

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/hearthcache/hearth/internal/iface"
 	"github.com/hearthcache/hearth/tier"
 )
 
@@ -84,8 +85,14 @@ type faults struct {
 
 func (c Config[V]) withDefaults() (Config[V], error) {
 	var bad []error
-	if c.Sink == nil {
-		bad = append(bad, errors.New("Sink is nil"))
+	if iface.IsNil(c.Sink) {
+		bad = append(bad, errors.New("Sink is nil, or holds a nil pointer"))
+	}
+	if c.Journal != nil && iface.IsNil(c.Journal) {
+		bad = append(bad, fmt.Errorf("Journal is a nil %T; leave it out for the level Memory", c.Journal))
+	}
+	if c.Codec != nil && iface.IsNil(c.Codec) {
+		bad = append(bad, fmt.Errorf("Codec is a nil %T; leave it out for JSON", c.Codec))
 	}
 	if c.Overflow < Block || c.Overflow > WriteThrough {
 		bad = append(bad, fmt.Errorf("Overflow is %d", c.Overflow))

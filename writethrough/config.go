@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/hearthcache/hearth/internal/guard"
+	"github.com/hearthcache/hearth/internal/iface"
 	"github.com/hearthcache/hearth/tier"
 )
 
@@ -64,8 +65,8 @@ const (
 
 func (c Config[V]) withDefaults() (Config[V], error) {
 	var errs []error
-	if c.Sink == nil {
-		errs = append(errs, errors.New("writethrough: Config.Sink: nil"))
+	if iface.IsNil(c.Sink) {
+		errs = append(errs, errors.New("writethrough: Config.Sink: nil, or holds a nil pointer"))
 	}
 	if c.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("writethrough: Config.Timeout: %v is negative", c.Timeout))

@@ -270,6 +270,11 @@ func TestNew_SaysEverythingThatIsWrong(t *testing.T) {
 			t.Errorf("%v does not name %s", err, field)
 		}
 	}
+	for _, s := range []writethrough.Sink[string]{writethrough.SinkFunc[string](nil), (*gate)(nil)} {
+		if _, err := writethrough.New(writethrough.Config[string]{Sink: s}); err == nil || !strings.Contains(err.Error(), "Sink") {
+			t.Errorf("a nil %T: %v", s, err)
+		}
+	}
 	w := open(t, writethrough.Config[string]{Sink: sink(func(context.Context, mutations) error { return nil })})
 	w.Close()
 	w.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/internal/iface"
 )
 
 // Store is a [backends.Composite] around one store: its reads, deletes and leases travel
@@ -32,8 +33,8 @@ var _ backends.Composite = (*Store)(nil)
 // The Store can do what store can do, not more: [Store.Caps] is store's own record, with those
 // capabilities replaced that travel together.
 func New(store backends.Store, cfg Config) (*Store, error) {
-	if store == nil {
-		return nil, errors.New("coalesce: no store")
+	if iface.IsNil(store) {
+		return nil, errors.New("coalesce: no store: it is nil, or holds a nil pointer: look at the error of its constructor")
 	}
 	conf, err := cfg.withDefaults()
 	if err != nil {

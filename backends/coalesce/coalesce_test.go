@@ -25,6 +25,7 @@ func TestNew_RefusesWhatCannotWork(t *testing.T) {
 		cfg   Config
 	}{
 		"no store":         {nil, Config{}},
+		"a nil pointer":    {(*memory.Store)(nil), Config{}},
 		"no batcher":       {plainStore{memory.New(memory.Config{})}, Config{}},
 		"negative limit":   {memory.New(memory.Config{}), Config{MaxKeys: -1}},
 		"negative timeout": {memory.New(memory.Config{}), Config{Timeout: -1}},

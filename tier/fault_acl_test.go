@@ -76,6 +76,19 @@ func TestFault_UserWithoutScriptsIsServedAndNamed(t *testing.T) {
 			if err := c.Set(ctx, "k", "set"); err != nil && row.fills {
 				t.Error(err)
 			}
+			if err := c.SetMany(ctx, map[string]string{"k": "many", "m": "many"}); err != nil && row.fills {
+				t.Error(err)
+			}
+			many, err := c.GetMany(ctx, []string{"k", "m"})
+			if row.fills && (err != nil || many["k"] != "many" || many["m"] != "many") {
+				t.Errorf("got %v, %v after SetMany", many, err)
+			}
+			if err := c.Invalidate(ctx, "k", "m"); err != nil {
+				t.Error(err)
+			}
+			if _, err := other.Lookup(ctx, "m"); !errors.Is(err, ErrMiss) {
+				t.Errorf("got %v after an invalidation of several", err)
+			}
 			hold := c.DeleteWith(ctx, "k", DeleteOptions{HoldOff: time.Hour})
 			if hold != nil && row.fills {
 				t.Error(hold)

@@ -37,11 +37,14 @@ func crowded(t testing.TB, inner backends.Store) *Store {
 	return s
 }
 
+// patience is how long a starved machine may take for an answer.
+const patience = time.Minute
+
 func onRedis(t testing.TB) backends.Store {
 	t.Helper()
 	c := goredis.NewClient(&goredis.Options{
 		Addr: serverstest.Redis(t).Addr(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1,
-		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, DialTimeout: 5 * time.Second, PoolTimeout: 5 * time.Second,
+		ReadTimeout: patience, WriteTimeout: patience, DialTimeout: patience, PoolTimeout: patience,
 	})
 	t.Cleanup(func() { c.Close() })
 	s, err := redis.New(c, redis.Config{})
@@ -53,7 +56,7 @@ func onRedis(t testing.TB) backends.Store {
 
 func onMemcached(t testing.TB, addr string) backends.Store {
 	t.Helper()
-	s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}, Timeout: 5 * time.Second})
+	s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}, Timeout: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

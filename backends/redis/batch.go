@@ -144,7 +144,8 @@ func beside(ctx context.Context, mark *goredis.Cmd) error {
 	return backends.ErrMiss
 }
 
-// SetMany implements [backends.Batcher] by pipelines.
+// SetMany implements [backends.Batcher] by pipelines. In Separate mode a value and the end of the
+// lease beside it are one script each, or a transaction where scripts are refused.
 func (s *Store) SetMany(ctx context.Context, entries []backends.KeyItem) []error {
 	b := s.batch(ctx, len(entries))
 	for i, e := range entries {
@@ -162,7 +163,20 @@ func (s *Store) SetMany(ctx context.Context, entries []backends.KeyItem) []error
 		}
 		b.command(i, len(e.Item.Value), args)
 	}
-	return b.outcome(func(cmd *goredis.Cmd) error { return failure(ctx, cmd.Err()) })
+	if !s.separate {
+		return b.outcome(func(cmd *goredis.Cmd) error { return failure(ctx, cmd.Err()) })
+	}
+	b.exec()
+	var again []queued
+	for _, c := range b.cmds {
+		if s.unscripted(c.cmd.Err()) {
+			again = append(again, c)
+			continue
+		}
+		b.errs[c.entry] = failure(ctx, c.cmd.Err())
+	}
+	s.setManyUnscripted(ctx, entries, again, b.errs)
+	return someErrors(b.errs)
 }
 
 // DeleteMany implements [backends.Batcher]: DEL of many keys on one server, else a pipeline.

@@ -110,6 +110,53 @@ func (s *Store) setUnscripted(ctx context.Context, key string, it backends.Item)
 	return failure(ctx, err)
 }
 
+// setManyUnscripted is setUnscripted for the entries that cs were for. On one server a transaction
+// carries as many as fit into a pipeline, and what is said of it is said of all of them.
+func (s *Store) setManyUnscripted(ctx context.Context, entries []backends.KeyItem, cs []queued, errs []error) {
+	for len(cs) > 0 {
+		// The first goes alone: where MULTI is refused too, little was sent behind it.
+		e := entries[cs[0].entry]
+		err := ended(ctx)
+		if err == nil {
+			err = s.setUnscripted(ctx, e.Key, e.Item)
+		}
+		errs[cs[0].entry], cs = err, cs[1:]
+		if err != nil && (isForbidden(err) || ended(ctx) != nil) {
+			for _, c := range cs {
+				errs[c.entry] = err
+			}
+			return
+		}
+		if s.multi {
+			cs = cs[s.setTogether(ctx, entries, cs, errs):]
+		}
+	}
+}
+
+// setTogether sets the first of cs in one transaction and returns how many.
+func (s *Store) setTogether(ctx context.Context, entries []backends.KeyItem, cs []queued, errs []error) int {
+	n, bytes := 0, 0
+	for n < len(cs) && n < chunkKeys && (n == 0 || bytes+cs[n].bytes <= chunkBytes) {
+		bytes += cs[n].bytes
+		n++
+	}
+	if n == 0 {
+		return 0
+	}
+	_, err := s.client.TxPipelined(ctx, func(p goredis.Pipeliner) error {
+		for _, c := range cs[:n] {
+			e := entries[c.entry]
+			p.Set(ctx, e.Key, e.Item.Value, round(e.Item.TTL))
+			p.Del(ctx, SideKey(e.Key))
+		}
+		return nil
+	})
+	for _, c := range cs[:n] {
+		errs[c.entry] = failure(ctx, err)
+	}
+	return n
+}
+
 // fillWatched is Fill without a script.
 func (l *lease) fillWatched(ctx context.Context, it backends.Item) error {
 	return lost(l.watched(ctx, func(tx *goredis.Tx) (func(goredis.Pipeliner), error) {

@@ -2,6 +2,7 @@ package redis
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -100,5 +101,63 @@ func TestAcquire_TakesNoLeaseThatNobodyCanFill(t *testing.T) {
 	}
 	if w := s.Warnings()[len(s.warnings):]; len(w) != 1 || !strings.Contains(w[0], "WATCH") {
 		t.Errorf("warnings: %q, want the reason", w)
+	}
+}
+
+func TestSetMany_WorksWhereScriptsAreDenied(t *testing.T) {
+	t.Parallel()
+	s, other := forbidding(t, "-eval", "-evalsha")
+	s.separate, other.separate = true, true
+	const n = 2*chunkKeys + 7
+	l, _, err := s.Acquire(t.Context(), "k3", time.Minute)
+	wantErr(t, err, nil, "acquire")
+	wantErr(t, s.DeleteHold(t.Context(), "k4", time.Minute, 0), nil, "delete with hold-off")
+	entries := make([]backends.KeyItem, n)
+	for i := range entries {
+		entries[i] = backends.KeyItem{Key: fmt.Sprint("k", i), Item: backends.Item{Value: []byte(fmt.Sprint(i)), TTL: time.Minute}}
+	}
+	entries[1].Key = ""
+	for i, err := range s.SetMany(t.Context(), entries) {
+		if (i == 1) != errors.Is(err, backends.ErrEmptyKey) || i != 1 && err != nil {
+			t.Fatalf("entry %d: %v", i, err)
+		}
+	}
+	for i := range entries {
+		if i != 1 {
+			holds(t, other, fmt.Sprint("k", i), fmt.Sprint(i))
+		}
+	}
+	if it, err := other.GetTTL(t.Context(), fmt.Sprint("k", n-1)); err != nil || it.TTL <= 0 {
+		t.Errorf("lives for %v, %v", it.TTL, err)
+	}
+	if l != nil {
+		wantErr(t, l.Fill(t.Context(), text("old")), backends.ErrLeaseLost, "fill of a lease that a write took")
+	}
+	if v := do(t, other, "exists", SideKey("k3"), SideKey("k4")); v != int64(0) {
+		t.Errorf("%v side keys are left", v)
+	}
+}
+
+func TestSetMany_IsRefusedAlikeWithoutTransactions(t *testing.T) {
+	t.Parallel()
+	s, _ := forbidding(t, "-eval", "-evalsha", "-multi")
+	s.separate = true
+	entries := make([]backends.KeyItem, chunkKeys+1)
+	for i := range entries {
+		entries[i] = backends.KeyItem{Key: fmt.Sprint("k", i), Item: text("v")}
+	}
+	errs := s.SetMany(t.Context(), entries)
+	if len(errs) != len(entries) {
+		t.Fatalf("%d errors for %d entries", len(errs), len(entries))
+	}
+	for i, err := range errs {
+		if err == nil || !strings.Contains(err.Error(), "NOPERM") {
+			t.Fatalf("entry %d: %v, want the refusal", i, err)
+		}
+	}
+	// The connection is in step with the server.
+	wantErr(t, s.client.Set(t.Context(), "plain", "p", 0).Err(), nil, "set")
+	if v := do(t, s, "get", "plain"); v != "p" {
+		t.Errorf("got %v", v)
 	}
 }

@@ -26,6 +26,13 @@ type StoredOnly interface {
 	StoredOnly() bool
 }
 
+// Selective is for an [Invalidator] that hears of the keys of one namespace and of no other. A cache
+// of another namespace refuses it: it would never be told anything, and the link would look healthy.
+type Selective interface {
+	// Hears reports whether changes of namespace's keys are heard.
+	Hears(namespace string) bool
+}
+
 // Sink is what a listening L1 offers an [Invalidator]. Methods return quickly and are safe for
 // concurrent use.
 type Sink interface {

@@ -97,7 +97,9 @@ type Local[V any] struct {
 	// WhenDown is what L1 does while the Invalidator's link is down. Zero: [Bypass].
 	WhenDown WhenDown
 
-	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s.
+	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s. It must
+	// be longer than the pause between two signs of life of the Invalidator (its Ping), or the
+	// link goes down and up with each.
 	DeadAfter time.Duration
 }
 
@@ -300,6 +302,9 @@ func (c *Config[V]) localDefaults(bad func(string, string, ...any)) {
 		ttl = defaultLocalTTL
 	}
 	span(bad, "Local.TTL", &l.TTL, ttl)
+	if s, ok := l.Invalidator.(backends.Selective); ok && c.Namespace != "" && !iface.IsNil(s) && !s.Hears(c.Namespace) {
+		bad("Local.Invalidator", "%v hears of another namespace, not of %q: give both the same", s, c.Namespace)
+	}
 	span(bad, "Local.DeadAfter", &l.DeadAfter, defaultDeadAfter)
 	if l.WhenDown < Bypass || l.WhenDown > Serve {
 		bad("Local.WhenDown", "%d is none of Bypass, ShortTTL, Serve", l.WhenDown)

@@ -42,6 +42,7 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 		{"typed nil observer", "Config.Observer: a nil *tier.hollowPart", Config[string]{Remotes: one, Observer: nilLink}},
 		{"nil observer function", "Config.Observer: a nil tier.ObserverFunc", Config[string]{Remotes: one, Observer: ObserverFunc(nil)}},
 		{"typed nil invalidator", "Config.Local.Invalidator: a nil *tier.hollowPart", Config[string]{Remotes: one, Local: Local[string]{Invalidator: nilLink}}},
+		{"invalidator of another namespace", `Config.Local.Invalidator: an ear for usr hears of another namespace, not of "user"`, Config[string]{Namespace: "user", Remotes: one, Local: Local[string]{Invalidator: ear{"usr", nil}}}},
 		{"typed nil outbox", "Config.Outbox: a nil *tier.hollowPart", Config[string]{Remotes: one, Outbox: nilLink}},
 		{"typed nil codec", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Remotes: one, Format: codec.Config[string]{Codec: nilLink}}},
 		{"typed nil codec without remotes", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Format: codec.Config[string]{Codec: nilLink}}},
@@ -69,6 +70,15 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// ear is an Invalidator that hears of one namespace.
+type ear struct {
+	namespace string
+	backends.Invalidator
+}
+
+func (e ear) Hears(namespace string) bool { return e.namespace == namespace }
+func (e ear) String() string              { return "an ear for " + e.namespace }
 
 // hollowPart is every optional part of a Config in one; a nil one panics when it is used.
 type hollowPart struct {

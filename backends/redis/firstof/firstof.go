@@ -40,6 +40,7 @@ type Source struct {
 var (
 	_ backends.Invalidator = (*Source)(nil)
 	_ backends.StoredOnly  = (*Source)(nil)
+	_ backends.Selective   = (*Source)(nil)
 )
 
 // New returns a source that uses the first of cfg.Sources that works.
@@ -199,6 +200,17 @@ func (s *Source) StoredOnly() bool {
 	}
 	o, ok := s.cfg.Sources[s.current].(backends.StoredOnly)
 	return ok && o.StoredOnly()
+}
+
+// Hears implements [backends.Selective]: whether every source hears of namespace, since any may
+// come into use.
+func (s *Source) Hears(namespace string) bool {
+	for _, inv := range s.cfg.Sources {
+		if sel, ok := inv.(backends.Selective); ok && !sel.Hears(namespace) {
+			return false
+		}
+	}
+	return true
 }
 
 // String names the source in use.

@@ -173,6 +173,24 @@ func TestPublish_ASilentSourceDoesNotKeepTheOthersWaiting(t *testing.T) {
 	}
 }
 
+// ear hears of one namespace.
+type ear struct {
+	fake
+	namespace string
+}
+
+func (e *ear) Hears(namespace string) bool { return e.namespace == namespace }
+
+func TestHears_AsTheMostSelectiveSourceDoes(t *testing.T) {
+	s, err := New(Config{Sources: []backends.Invalidator{&fake{}, &ear{namespace: "user"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !s.Hears("user") || s.Hears("order") {
+		t.Errorf("user: %v, order: %v", s.Hears("user"), s.Hears("order"))
+	}
+}
+
 func TestNew_RefusesWhatCannotWork(t *testing.T) {
 	for _, cfg := range []Config{{}, {Sources: []backends.Invalidator{nil}}, {Sources: []backends.Invalidator{&fake{}}, Recheck: -1}} {
 		if _, err := New(cfg); err == nil {

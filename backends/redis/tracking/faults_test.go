@@ -300,6 +300,18 @@ func TestNew_RefusesWhatCannotWork(t *testing.T) {
 	}
 }
 
+func TestSource_SaysWhichNamespaceItHears(t *testing.T) {
+	c := connect(t, "127.0.0.1:1")
+	for _, tc := range []struct {
+		own, asked string
+		hears      bool
+	}{{"user", "user", true}, {"usr", "user", false}, {"user", "users", false}, {"", "user", true}} {
+		if got := source(t, c, Config{Namespace: tc.own}).Hears(tc.asked); got != tc.hears {
+			t.Errorf("the source of %q hears of %q: %v", tc.own, tc.asked, got)
+		}
+	}
+}
+
 func TestWatch_RunsOnceAtATime(t *testing.T) {
 	s := source(t, connect(t, server(t)), calm("once"))
 	sinktest.Watch(t, s)

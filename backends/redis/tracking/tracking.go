@@ -49,6 +49,7 @@ type Source struct {
 var (
 	_ backends.Invalidator = (*Source)(nil)
 	_ backends.StoredOnly  = (*Source)(nil)
+	_ backends.Selective   = (*Source)(nil)
 )
 
 // New returns a source for the servers behind client, a *Client (one server, or found through
@@ -88,6 +89,11 @@ func (s *Source) String() string { return "tracking " + s.prefix + "*" }
 // StoredOnly implements [backends.StoredOnly]: true, since a server tells nothing of keys that it
 // does not hold.
 func (s *Source) StoredOnly() bool { return true }
+
+// Hears implements [backends.Selective]: Config.Namespace, or all where that is empty.
+func (s *Source) Hears(namespace string) bool {
+	return s.cfg.Namespace == "" || s.cfg.Namespace == namespace
+}
 
 // Publish does nothing: the server has seen the change.
 func (s *Source) Publish(context.Context, []string) error { return nil }

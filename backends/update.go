@@ -37,7 +37,8 @@ type UpdateOptions struct {
 	Attempts int
 
 	// Idempotent says that applying the function twice does no harm: after a write whose answer
-	// was lost it is then applied to whatever the key holds, instead of giving up as unknown.
+	// was lost it is then applied to whatever the key holds, instead of giving up as unknown. Only
+	// when that fails as well the result is [ErrUnknown].
 	Idempotent bool
 }
 
@@ -126,12 +127,15 @@ type update struct {
 	// doubt is the version over which a write was sent whose answer was lost; zero if none.
 	// While the key still holds it, that write may yet arrive.
 	doubt Token
+
+	// lost says that an idempotent write was sent whose answer was lost.
+	lost bool
 }
 
-// unsure is err, or, while a write may yet arrive, that nobody knows.
+// unsure is err, or, while a write may have been carried out or may yet arrive, that nobody knows.
 func (u *update) unsure(err error) error {
 	switch {
-	case u.doubt.IsZero():
+	case u.doubt.IsZero() && !u.lost:
 		return err
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrMiss): // would say that nothing was written
 		return fmt.Errorf("cache: update %q: %w (%v)", u.key, ErrUnknown, err)
@@ -154,7 +158,7 @@ func (u *update) attempt(ctx context.Context, fn func([]byte, bool) ([]byte, err
 		u.doubt = Token{}
 	}
 	if found && u.o.TTL == 0 && old.TTL == TTLUnknown {
-		return nil, fmt.Errorf("cache: update %q: the store does not say how long the value lives: %w", u.key, ErrUnsupported)
+		return nil, u.unsure(fmt.Errorf("cache: update %q: the store does not say how long the value lives: %w", u.key, ErrUnsupported))
 	}
 	v, err := fn(old.Value, found)
 	if err != nil && !errors.Is(err, ErrDelete) {
@@ -210,6 +214,7 @@ func (u *update) outcome(v []byte, err error, tok Token) ([]byte, error) {
 	case !errors.Is(err, ErrUnknown):
 		return nil, u.unsure(err)
 	case u.o.Idempotent:
+		u.lost = true
 		return nil, errAgain
 	}
 	if _, counted := tok.ID(); !counted {

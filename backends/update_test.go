@@ -126,6 +126,45 @@ func TestUpdate_LostAnswerIsUnknownUnlessTheVersionTells(t *testing.T) {
 	}
 }
 
+// An idempotent write may have been carried out before the update failed otherwise.
+func TestUpdate_FailureAfterALostIdempotentWriteIsUnknown(t *testing.T) {
+	odd := errors.New("odd")
+	changed := func(b *blurred) func(func() error) error {
+		return func(do func() error) error {
+			b.Store.Set(context.Background(), "k", backends.Item{Value: []byte("100")})
+			return do()
+		}
+	}
+	for name, c := range map[string]struct {
+		then func(b *blurred) func(func() error) error
+		fail bool // fn does, when it is called again
+		want error
+	}{
+		"conflict":      {then: changed},
+		"store fails":   {then: func(*blurred) func(func() error) error { return func(func() error) error { return odd } }, want: odd},
+		"function ends": {fail: true, want: odd},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := &blurred{Store: memory.New(memory.Config{})}
+			b.Set(t.Context(), "k", backends.Item{Value: []byte("5")})
+			b.plans = append(b.plans, lostDone)
+			if c.then != nil {
+				b.plans = append(b.plans, c.then(b))
+			}
+			calls := 0
+			_, err := backends.Update(t.Context(), b, "k", func(old []byte, ok bool) ([]byte, error) {
+				if calls++; calls > 1 && c.fail {
+					return nil, odd
+				}
+				return plus(old, ok)
+			}, backends.UpdateOptions{Idempotent: true, Attempts: 2})
+			if !errors.Is(err, backends.ErrUnknown) || errors.Is(err, backends.ErrConflict) || c.want != nil && !errors.Is(err, c.want) {
+				t.Errorf("got %v: the key was written", err)
+			}
+		})
+	}
+}
+
 func TestUpdate_KeepsLifetimeAndFlagsAndDeletes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := memory.New(memory.Config{})

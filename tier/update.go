@@ -35,8 +35,8 @@ type UpdateOptions struct {
 	Attempts int
 
 	// Idempotent says that applying the function twice does no harm. Where the outcome of a
-	// write cannot be found out, it is then applied to whatever the key holds, and the result is
-	// not [ErrUnknown].
+	// write cannot be found out, it is then applied to whatever the key holds. Only when that fails
+	// as well the result is [ErrUnknown].
 	Idempotent bool
 
 	// first is the TTL of a key that was not there; 0 = as configured.
@@ -121,6 +121,8 @@ type update[V any] struct {
 	// as long as the key holds that version. at is zero after a write to an absent key.
 	doubt bool
 	at    backends.Token
+	// lost says that nobody will find out about an idempotent one.
+	lost bool
 }
 
 // seen is what a read of the authority brought.
@@ -143,7 +145,7 @@ func (u *update[V]) run(ctx context.Context) (V, error) {
 		switch {
 		case !errors.Is(err, errAgain):
 			return v, err
-		case n >= u.o.Attempts && !u.doubt:
+		case n >= u.o.Attempts && !u.doubt && !u.lost:
 			return zero, &ConflictError{Key: u.key, Attempts: n}
 		case n >= u.o.Attempts+lookAgain:
 			return zero, u.unsure(ctx, errors.New("no attempts left"))
@@ -173,7 +175,7 @@ func (u *update[V]) attempt(ctx context.Context) (V, error) {
 			if !u.o.Idempotent {
 				return zero, u.unsure(ctx, errors.New("the key has changed since"))
 			}
-			u.doubt = false
+			u.doubt, u.lost = false, true
 		}
 	}
 	if err != nil {

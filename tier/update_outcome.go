@@ -52,10 +52,11 @@ func (u *update[V]) outcome(ctx context.Context, w write[V], at backends.Token, 
 	return zero, u.unsure(ctx, err)
 }
 
-// unsure is err, or, while a write may yet arrive, that nobody knows. Then no tier but the
-// authority may go on with what it holds.
+// unsure is err, or, while a write may have been carried out or may yet arrive, that nobody knows.
+// Then no tier but the authority may go on with what it holds. A nil error is fn's: there is
+// nothing to do, which an idempotent write that was lost does not change.
 func (u *update[V]) unsure(ctx context.Context, err error) error {
-	if !u.doubt || errors.Is(err, errAgain) {
+	if !u.doubt && (!u.lost || err == nil) || errors.Is(err, errAgain) {
 		return err
 	}
 	told := u.c.doubt(ctx, u.key)

@@ -311,6 +311,35 @@ func TestUpdate_LostAnswersAreResolvedByTheMark(t *testing.T) {
 	}
 }
 
+// An idempotent write may have been carried out before the update failed otherwise.
+func TestUpdate_FailureAfterALostIdempotentWriteIsUnknown(t *testing.T) {
+	odd := errors.New("odd")
+	for name, end := range map[string]error{"conflict": nil, "function ends": odd} {
+		t.Run(name, func(t *testing.T) {
+			f := newFickle()
+			c, other := open(t, counting(f)), open(t, counting(f.Store))
+			if err := other.Set(t.Context(), "k", 5); err != nil {
+				t.Fatal(err)
+			}
+			change := func() { other.Set(context.Background(), "k", 100) }
+			f.plans = []plan{{done: true, lost: true, after: change}}
+			for range 10 {
+				f.plans = append(f.plans, plan{done: true, before: change})
+			}
+			calls := 0
+			_, err := c.UpdateWith(t.Context(), "k", func(old int, _ bool) (int, error) {
+				if calls++; calls > 1 && end != nil {
+					return 0, end
+				}
+				return old + 1, nil
+			}, UpdateOptions{Idempotent: true, Attempts: 2})
+			if !errors.Is(err, ErrUnknown) || errors.Is(err, ErrConflict) || end != nil && !errors.Is(err, end) {
+				t.Errorf("got %v: the key was written", err)
+			}
+		})
+	}
+}
+
 func TestUpdate_LateWriteIsRecognisedAfterTheRetryLost(t *testing.T) {
 	f := newFickle()
 	c := open(t, counting(f))

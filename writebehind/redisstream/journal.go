@@ -147,7 +147,7 @@ func idOf(seq uint64) string {
 // in a stream, then the steps: A(dd), P(ark), R(edrive), D(elete), each with its operands.
 // Records are parked or settled only for the owner of the partition; a dead letter may be
 // deleted by anybody.
-var commit = redis.NewScript(`
+const commitText = `
 local dead, index, newest = KEYS[1], KEYS[2], KEYS[3]
 local parts = (#KEYS - 3) / 2
 local group, token, max = ARGV[1], ARGV[2], tonumber(ARGV[3])
@@ -251,7 +251,9 @@ while i <= #ARGV do
 end
 settle()
 return out
-`)
+`
+
+var commit = redis.NewScript(commitText)
 
 // Commit implements writebehind.Journal with one script.
 func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
@@ -289,7 +291,7 @@ func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
 	for _, ref := range tx.Remove {
 		args = append(args, "D", j.partition(ref.Key)+1, idOf(ref.Seq), ref.Key, flag(ref.State))
 	}
-	ids, err := commit.Run(ctx, j.cfg.Client, keys, args...).StringSlice()
+	ids, err := j.runOnce(ctx, keys, args).StringSlice()
 	if err != nil {
 		return j.commitError(err)
 	}
@@ -302,6 +304,37 @@ func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
 		}
 	}
 	return nil
+}
+
+// once is a command that the client must not send again when its answer is lost: its records
+// would be there twice, the second time perhaps after newer ones. A client with MaxRetries -1
+// would not; a cluster client would whatever its settings are.
+type once struct{ *redis.Cmd }
+
+// NoRetry implements redis.Cmder.
+func (once) NoRetry() bool { return true }
+
+// Clone implements redis.Cmder.
+func (o once) Clone() redis.Cmder { return once{o.Cmd.Clone().(*redis.Cmd)} }
+
+// runOnce runs the commit at most once. A server that does not have it says so without doing
+// anything, and is then sent the text.
+func (j *Journal) runOnce(ctx context.Context, keys []string, args []any) *redis.Cmd {
+	send := func(name, text string) *redis.Cmd {
+		all := append(make([]any, 0, 3+len(keys)+len(args)), name, text, len(keys))
+		for _, k := range keys {
+			all = append(all, k)
+		}
+		cmd := redis.NewCmd(ctx, append(all, args...)...)
+		cmd.SetFirstKeyPos(3)
+		_ = j.cfg.Client.Process(ctx, once{cmd}) // cmd has the error, when it is there
+		return cmd
+	}
+	cmd := send("evalsha", commit.Hash())
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		cmd = send("eval", commitText)
+	}
+	return cmd
 }
 
 // commitError tells what the server refused from what it may have done.

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hearthcache/hearth/internal/faultproxy/faultproxytest"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 	"github.com/hearthcache/hearth/tier"
 	"github.com/hearthcache/hearth/writebehind"
@@ -99,6 +100,27 @@ func TestCommit_FullPartitionRefuses(t *testing.T) {
 		if full := errors.Is(err, writebehind.ErrFull); full != (i == 10) || err != nil && !full {
 			t.Errorf("record %d: %v", i, err)
 		}
+	}
+}
+
+func TestCommit_LostAnswerIsUnknownAndNeverSentAgain(t *testing.T) {
+	proxy := faultproxytest.New(t, serverstest.Redis(t).Addr())
+	client := redis.NewClient(&redis.Options{Addr: proxy.Addr(), ContextTimeoutEnabled: true, MaxRetries: 3})
+	t.Cleanup(func() { client.Close() })
+	j := open(t, redisstream.Config{Client: client, Name: "q", Partitions: 1})
+	rec := writebehind.Record{Key: "k", Kind: writebehind.Delta}
+	commit := func() error { return j.Commit(t.Context(), &writebehind.Tx{Put: []writebehind.Record{rec}}) }
+	if err := commit(); err != nil { // the server has the script now
+		t.Fatal(err)
+	}
+	lost := proxy.SwallowReply(true)
+	if err := commit(); !errors.Is(err, tier.ErrUnknown) {
+		t.Errorf("got %v", err)
+	}
+	<-lost
+	n := 0
+	if err := j.Replay(t.Context(), func(writebehind.Record) error { n++; return nil }); err != nil || n != 2 {
+		t.Errorf("%d records, %v, after two commits of one", n, err)
 	}
 }
 

@@ -140,6 +140,38 @@ func TestLink_PolicyDecidesWhatL1DoesMeanwhile(t *testing.T) {
 	})
 }
 
+// Without news the TTL is all that bounds how old L1 is, so it is short unless told otherwise.
+func TestLink_WithoutOneL1IsOldForFiveSecondsAtMost(t *testing.T) {
+	for _, news := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, link := newProbe(), newLink()
+			cfg := over(nil, p)
+			if news {
+				cfg.Local.Invalidator, cfg.Local.WhenDown = link, Serve
+			}
+			c := open(t, cfg)
+			other := open(t, over(nil, p))
+			if err := other.Set(t.Context(), "k", "old"); err != nil {
+				t.Fatal(err)
+			}
+			v, err := c.Get(t.Context(), "k")
+			want(t, v, err, "old")
+			if err := other.Set(t.Context(), "k", "new"); err != nil {
+				t.Fatal(err)
+			}
+			v, err = c.Get(t.Context(), "k")
+			want(t, v, err, "old")
+			time.Sleep(5*time.Second + 2*time.Millisecond) // and two ticks of L1's clock
+			wanted := "new"
+			if news {
+				wanted = "old" // sensitivity: with an Invalidator it may be kept for longer
+			}
+			v, err = c.Get(t.Context(), "k")
+			want(t, v, err, wanted)
+		})
+	}
+}
+
 func TestLink_FlushForgetsEverything(t *testing.T) {
 	p, link := newProbe(), newLink()
 	c := open(t, linked(link, newSource("k", "v"), p))

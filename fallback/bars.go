@@ -44,6 +44,15 @@ func (o *outbox) bars(key string) bool {
 	return ok
 }
 
+// count returns how much is owed; what there was no room for counts as one.
+func (o *outbox) count() int {
+	n := int(o.length.Load())
+	if until := o.until.Load(); until != 0 && time.Now().UnixNano() < until {
+		n++
+	}
+	return n
+}
+
 // mark is the moment before an invalidation is tried: it settles older debts, not newer ones.
 func (o *outbox) mark() uint64 {
 	if o.length.Load() == 0 {

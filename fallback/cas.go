@@ -28,7 +28,7 @@ const exclusiveHold = 500 * time.Millisecond
 func (s *Store) exclusive(ctx context.Context, v view, key string, op func(m *member) error) error {
 	other := s.other(v.mode)
 	l, err := s.shut(ctx, other, key)
-	if err != nil && !v.lenient {
+	if err != nil && !s.pardons(ctx, v) {
 		return err // nothing has happened yet
 	}
 	if err = op(s.authority(v.mode)); err != nil {
@@ -37,7 +37,7 @@ func (s *Store) exclusive(ctx context.Context, v view, key string, op func(m *me
 		}
 		return err
 	}
-	if told := s.open(ctx, other, key, l); told != nil && !v.lenient {
+	if told := s.open(ctx, other, key, l); told != nil && !s.pardons(ctx, v) {
 		return fmt.Errorf("%w: applied, but %w", backends.ErrUnknown, told)
 	}
 	return nil
@@ -81,7 +81,9 @@ func (s *Store) Add(ctx context.Context, key string, it backends.Item) error {
 	if err := s.checkItem(ctx, key, it); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	authority := s.authority(v.mode)
 	if err := s.settle(ctx, authority, key); err != nil {
 		return err
@@ -101,7 +103,7 @@ func (s *Store) Add(ctx context.Context, key string, it backends.Item) error {
 	if err := s.elsewhere(ctx, v, key, &it); err != nil { // added there meanwhile: neither has it
 		return first(s.tell(ctx, authority, key), err)
 	}
-	if err := s.tell(ctx, s.other(v.mode), key); err != nil && !v.lenient {
+	if err := s.tell(ctx, s.other(v.mode), key); err != nil && !s.pardons(ctx, v) {
 		return fmt.Errorf("%w: added, but %w", backends.ErrUnknown, err)
 	}
 	return nil
@@ -152,7 +154,9 @@ func (s *Store) CompareAndSwap(ctx context.Context, key string, tok backends.Tok
 	if err := s.checkItem(ctx, key, it); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	inner, mine, err := s.tokenOf(s.authority(v.mode), tok)
 	if err != nil {
 		return err
@@ -214,7 +218,9 @@ func (s *Store) CompareAndDelete(ctx context.Context, key string, tok backends.T
 	if err := check(ctx, key); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	inner, mine, err := s.tokenOf(s.authority(v.mode), tok)
 	if err != nil {
 		return err

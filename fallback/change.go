@@ -18,7 +18,9 @@ func (s *Store) Touch(ctx context.Context, key string, ttl time.Duration) error 
 	if err := check(ctx, key); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	if err := s.settle(ctx, s.authority(v.mode), key); err != nil {
 		return err
 	}
@@ -69,7 +71,9 @@ func (s *Store) SetNewer(ctx context.Context, key string, it backends.Item) erro
 	if err := s.checkItem(ctx, key, it); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	authority, mine := s.authority(v.mode), wire.VersionOf(it.Value)
 	if err := s.settle(ctx, authority, key); err != nil {
 		return err
@@ -88,7 +92,7 @@ func (s *Store) SetNewer(ctx context.Context, key string, it backends.Item) erro
 		_ = s.tell(ctx, authority, key)
 		return err
 	}
-	if err := s.tell(ctx, s.other(v.mode), key); err != nil && !v.lenient {
+	if err := s.tell(ctx, s.other(v.mode), key); err != nil && !s.pardons(ctx, v) {
 		return err
 	}
 	return nil

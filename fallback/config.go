@@ -107,8 +107,10 @@ type Store struct {
 	caps     backends.Caps
 	nested   *Store // the chain of olds, if there are more than one
 
-	phase atomic.Uint32
-	fleet atomic.Uint32 // what is known about other processes
+	term   atomic.Pointer[term]  // in force
+	joined atomic.Pointer[Fleet] // that this process reports to; nil = none
+	termMu sync.Mutex            // changes of the term
+	ended  []*term               // terms that calls are still running of
 
 	copying flight.Group[struct{}]
 	budget  chan struct{}
@@ -169,7 +171,7 @@ func New(cfg Config) (*Store, error) {
 		return nil, err
 	}
 	s.copying.KeepGoing = true
-	s.phase.Store(uint32(cfg.Phase))
+	s.term.Store(&term{phase: cfg.Phase})
 	s.counts.entered(PhaseOld, cfg.Phase)
 	return s, nil
 }
@@ -244,7 +246,7 @@ func orName(name, def string) string {
 }
 
 // Phase returns the phase in force.
-func (s *Store) Phase() Phase { return Phase(s.phase.Load()) }
+func (s *Store) Phase() Phase { return s.term.Load().phase }
 
 // SetPhase puts p in force for calls that begin from now on, whatever the phase was. It is
 // meant for a single process and for tests; in a fleet, [Fleet] calls it when every process is
@@ -253,38 +255,16 @@ func (s *Store) SetPhase(p Phase) error {
 	if !p.Valid() {
 		return fmt.Errorf("fallback: %v is no phase", p)
 	}
-	from := Phase(s.phase.Swap(uint32(p)))
+	s.enter(p, func(now uint32) uint32 { return now })
+	return nil
+}
+
+func (s *Store) enter(p Phase, fleet func(now uint32) uint32) {
+	from := s.turn(func(Phase) Phase { return p }, fleet)
 	if from != p {
 		s.counts.entered(from, p)
 		s.observe(Event{Kind: EventPhase, From: from, Phase: p})
 	}
-	return nil
-}
-
-// What a fleet record can say about the phases of all processes.
-const (
-	fleetUnknown uint32 = iota // nothing: there is no record
-	fleetMixed                 // both stores may be read
-	fleetOnOld                 // nobody reads new
-	fleetRetired               // nobody reads old
-)
-
-func (s *Store) view(key string) view { return s.viewIn(s.Phase(), key) }
-
-// viewIn decides who must be told of a change at once. In PhaseOld nobody next to us reads new, in
-// PhaseRetire nobody reads old; unless a fleet record says that some process is not that far. In
-// PhaseNew others read old where new lacks a key or does not answer them.
-func (s *Store) viewIn(p Phase, key string) view {
-	v := view{mode: p.mode(key)}
-	switch fleet := s.fleet.Load(); {
-	case p == PhaseOld:
-		v.lenient = true
-	case p == PhaseMirror:
-		v.lenient = fleet == fleetOnOld
-	case p == PhaseRetire:
-		v.lenient = fleet == fleetUnknown || fleet == fleetRetired
-	}
-	return v
 }
 
 // Caps implements [backends.Composite]. The record does not depend on the phase: a capability

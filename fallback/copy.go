@@ -41,13 +41,16 @@ func (s *Store) copyLater(key string) {
 	if s.recent.has(key) || !s.mayCopy() {
 		return
 	}
+	t := s.hold() // its caller does not wait for it, but a fleet does
 	if !s.spawn(func() {
 		defer s.copied()
+		defer t.end()
 		ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CopyHold)
 		defer cancel()
 		s.recent.add(key)
 		s.copyOnce(ctx, key)
 	}) {
+		t.end()
 		s.copied()
 	}
 }

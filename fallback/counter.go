@@ -25,7 +25,9 @@ func (s *Store) Increment(ctx context.Context, key string, delta, initial int64,
 	if err := check(ctx, key); err != nil {
 		return 0, err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	if delta == 0 {
 		if n, err := s.look(ctx, v, key); err == nil || !absent(err) {
 			return n, err

@@ -28,7 +28,9 @@ func (s *Store) Delete(ctx context.Context, key string) error {
 	if err := check(ctx, key); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	if s.off.order && v.newAnswers() {
 		return first(s.tell(ctx, s.new, key), s.tell(ctx, s.old, key))
 	}
@@ -49,13 +51,13 @@ func (s *Store) deleteNew(ctx context.Context, v view, key string, oldErr error)
 		}
 		s.new.owed.settle(key, mark)
 		s.owe(s.old, key, time.Now().Add(s.cfg.Hold))
-		if v.lenient {
+		if s.pardons(ctx, v) {
 			return nil
 		}
 		return fmt.Errorf("%w: %w", ErrOwed, oldErr)
 	}
 	newErr := s.tell(ctx, s.new, key)
-	if v.lenient && !v.newAnswers() {
+	if newErr != nil && !v.newAnswers() && s.pardons(ctx, v) {
 		newErr = nil
 	}
 	if oldErr != nil && newErr == nil && s.off.tombstone {
@@ -77,7 +79,8 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) []error {
 	if len(some) == 0 {
 		return orNil(errs)
 	}
-	phase := s.Phase()
+	t := s.begin(ctx)
+	defer t.end()
 	if s.off.order {
 		s.tellMany(ctx, s.new, some)
 	}
@@ -92,14 +95,17 @@ func (s *Store) DeleteMany(ctx context.Context, keys []string) []error {
 	var restAt []int
 	for j, i := range at {
 		if fromOld != nil && fromOld[j] != nil {
-			errs[i] = s.deleteNew(ctx, s.viewIn(phase, keys[i]), keys[i], fromOld[j])
+			errs[i] = s.deleteNew(ctx, t.view(keys[i]), keys[i], fromOld[j])
 			continue
 		}
 		rest, restAt = append(rest, keys[i]), append(restAt, i)
 	}
 	fromNew := s.tellMany(ctx, s.new, rest)
 	for j, i := range restAt {
-		if v := s.viewIn(phase, keys[i]); fromNew != nil && (v.newAnswers() || !v.lenient) {
+		if fromNew == nil || fromNew[j] == nil {
+			continue
+		}
+		if v := t.view(keys[i]); v.newAnswers() || !s.pardons(ctx, v) {
 			errs[i] = fromNew[j]
 		}
 	}
@@ -114,14 +120,17 @@ func (s *Store) DeleteHold(ctx context.Context, key string, hold time.Duration, 
 	if err := check(ctx, key); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	oldErr := s.holdOff(ctx, s.old, key, hold, version)
 	newErr := s.holdOff(ctx, s.new, key, hold, version)
-	if v.lenient && v.newAnswers() {
-		return newErr // its mark stands before old, and old is owed a delete
+	authority, other := oldErr, newErr
+	if v.newAnswers() {
+		authority, other = newErr, oldErr // new's mark stands before old, and old is owed a delete
 	}
-	if v.lenient {
-		return oldErr
+	if other != nil && s.pardons(ctx, v) {
+		return authority
 	}
 	return first(oldErr, newErr)
 }

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
@@ -33,17 +34,14 @@ type FleetConfig struct {
 	// Process names this process, for people; "" = host, process id and a few random digits.
 	// It must be unique.
 	Process string
-	// Heartbeat is how often the process reports and looks at the record. It must be longer than
-	// any call to the Store takes, its timeouts included: a process reports that it acts upon a
-	// target a heartbeat after it saw it, when the calls that began before are over. 0 =
-	// DefaultHeartbeat.
+	// Heartbeat is how often the process reports and looks at the record. 0 = DefaultHeartbeat.
 	Heartbeat time.Duration
-	// DeadAfter is how long after its last report a process counts as gone. A process that
-	// could not report for half of it goes back to a phase that is safe next to any other.
-	// 0 = DefaultDeadAfter.
+	// DeadAfter is how long others watch a process that does not report before it counts as
+	// gone. One that has not reported for half of it asks for the phase before its next call;
+	// if the record does not answer, it goes from PhaseOld to a phase that is safe next to
+	// any other. 0 = DefaultDeadAfter.
 	DeadAfter time.Duration
-	// Now is the clock; nil = time.Now. The clocks of a fleet may differ by a fraction of
-	// DeadAfter.
+	// Now is the clock; nil = time.Now. Clocks of different processes are never compared.
 	Now func() time.Time
 }
 
@@ -60,11 +58,34 @@ type Fleet struct {
 	store *Store
 	cas   backends.CASer
 
-	mu     sync.Mutex
-	last   Record
-	joined bool      // the record's phase was adopted once
-	acted  Phase     // the target that was acted upon a heartbeat ago
-	read   time.Time // when the record was last read or written
+	turn chan struct{} // holds a value while somebody writes the record and acts upon it
+
+	// Under turn.
+	took, acted acted     // the step that is in force, and the one by which all calls go
+	watched     time.Time // when the record was last looked at
+	watching    map[string]watch
+
+	mu       sync.Mutex
+	last     Record
+	declared struct{ new, old bool } // the record says, and will say, that this store is owed something
+	during   Phase                   // the fleet's phase when it last said so
+	refused  time.Time               // when it could not be said
+
+	heard atomic.Pointer[time.Time] // when the last report that arrived was begun
+	cut   atomic.Bool               // silent, and the record did not answer
+}
+
+// acted is a step of the record that a process acts upon.
+type acted struct {
+	step   string
+	target Phase
+}
+
+// watch is what is known about a process that reports: its last report, and for how long there
+// has been no other.
+type watch struct {
+	seen time.Time
+	idle time.Duration
 }
 
 // WaitError says what an advance waits for.
@@ -108,117 +129,7 @@ func NewFleet(s *Store, cfg FleetConfig) (*Fleet, error) {
 	if cas == nil {
 		return nil, fmt.Errorf("fallback: the store of the fleet record cannot compare and swap (%w)", backends.ErrUnsupported)
 	}
-	return &Fleet{cfg: cfg, store: s, cas: cas}, nil
-}
-
-// Join reports this process, adopts the fleet's phase, and keeps both up to date until ctx ends;
-// it then takes the process off the record. It returns ctx's error, or at once the error of the
-// first report. The first process to join sets the phase to its own. A program that must not
-// serve before it is in the fleet's phase calls Beat first.
-func (f *Fleet) Join(ctx context.Context) error {
-	if err := f.Beat(ctx); err != nil {
-		return err
-	}
-	tick := time.NewTicker(f.cfg.Heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Heartbeat)
-			defer cancel()
-			_ = f.update(bye, func(r *Record) error { delete(r.Processes, f.cfg.Process); return nil })
-			return ctx.Err()
-		case <-tick.C:
-			if f.Beat(ctx) != nil {
-				f.lost()
-			}
-		}
-	}
-}
-
-// Beat is one report: it adopts what the record says and says where this process is. Join calls
-// it; programs with a schedule of their own may.
-func (f *Fleet) Beat(ctx context.Context) error {
-	// Twice when the phase changes: the record must never claim a phase that is not in force.
-	for range 2 {
-		before := f.store.Phase()
-		err := f.update(ctx, func(r *Record) error {
-			f.prune(r)
-			acted := f.first(r)
-			r.Processes[f.cfg.Process] = Process{
-				Phase: f.store.Phase(), Target: acted, Owed: f.owed(), Seen: f.cfg.Now().UTC(),
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		if f.adopt(); f.store.Phase() == before {
-			break
-		}
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.acted = f.last.Target
-	return nil
-}
-
-// first adopts the record's phase before a process shows up in it for the first time. It
-// returns the target that the process acts upon: the one it saw a heartbeat ago, so that calls
-// which began before that are over.
-func (f *Fleet) first(r *Record) (acted Phase) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if !f.joined {
-		f.joined, f.acted = true, r.Target
-		_ = f.store.SetPhase(r.Phase)
-	}
-	return f.acted
-}
-
-func (f *Fleet) owed() int {
-	p := f.store.Progress()
-	return p.OwedNew + p.OwedOld
-}
-
-// prune leaves out processes that are gone. One that owed something when it was last seen stays:
-// nobody will deliver that any more, and only a person can say that it does not matter.
-func (f *Fleet) prune(r *Record) {
-	maps.DeleteFunc(r.Processes, func(_ string, p Process) bool { return f.gone(p) && p.Owed == 0 })
-}
-
-func (f *Fleet) gone(p Process) bool { return f.cfg.Now().Sub(p.Seen) > f.cfg.DeadAfter }
-
-// adopt puts the record's phase in force, and what it says about the others.
-func (f *Fleet) adopt() {
-	r := f.Record()
-	if r.Phase != f.store.Phase() {
-		_ = f.store.SetPhase(r.Phase)
-	}
-	lowest, highest := r.span()
-	state := fleetMixed
-	switch {
-	case highest <= PhaseMirror:
-		state = fleetOnOld
-	case lowest == PhaseRetire:
-		state = fleetRetired
-	}
-	f.store.fleet.Store(state)
-}
-
-// lost is called when the record cannot be reached. Others may count this process as gone after
-// DeadAfter, and go on without it; before that, it takes every change for one that matters.
-func (f *Fleet) lost() {
-	f.mu.Lock()
-	silent := f.cfg.Now().Sub(f.read)
-	f.mu.Unlock()
-	if silent < f.cfg.DeadAfter/2 {
-		return
-	}
-	f.store.fleet.Store(fleetMixed)
-	if f.store.Phase() == PhaseOld {
-		_ = f.store.SetPhase(PhaseMirror) // next to which every phase is safe
-	}
+	return &Fleet{cfg: cfg, store: s, cas: cas, turn: make(chan struct{}, 1), watching: map[string]watch{}}, nil
 }
 
 // Advance moves the fleet to phase to, in as many steps as are needed: from [PhaseOld] into a
@@ -265,14 +176,25 @@ func (f *Fleet) TryAdvance(ctx context.Context, to Phase) error {
 }
 
 func (f *Fleet) step(ctx context.Context, to Phase) (done bool, waiting *WaitError, err error) {
+	if err := f.lock(ctx); err != nil {
+		return false, nil, err
+	}
+	defer f.unlock()
 	err = f.update(ctx, func(r *Record) error {
+		f.watch(r)
 		f.prune(r)
-		r.Target = to
+		was := *r
+		if r.Target = to; was.Target != to {
+			r.Step = rand.Text()
+		}
 		waiting = f.ready(r, to)
 		if waiting == nil {
 			r.Phase = to
 		} else if mid := PhaseMirror; !r.Phase.Compatible(to) && f.ready(r, mid) == nil {
 			r.Phase = mid
+		}
+		if was.Phase != r.Phase {
+			r.Step = rand.Text()
 		}
 		return nil
 	})
@@ -284,12 +206,13 @@ func (f *Fleet) step(ctx context.Context, to Phase) (done bool, waiting *WaitErr
 	if r.Phase != to {
 		return false, waiting, nil
 	}
-	if behind := f.laggards(r, func(p Process) string {
+	behind := f.laggards(r, func(p Process) string {
 		if p.Phase != to {
 			return "it is in phase " + p.Phase.String()
 		}
 		return ""
-	}); len(behind.Waiting) > 0 {
+	}, func(Process) int { return 0 })
+	if len(behind.Waiting) > 0 {
 		behind.To = to
 		return false, behind, nil
 	}
@@ -297,23 +220,37 @@ func (f *Fleet) step(ctx context.Context, to Phase) (done bool, waiting *WaitErr
 }
 
 // ready says who is not ready for the fleet to go to phase to, nil = all are: every process must
-// be in a phase that is compatible with it. Before anybody reads the other store, every process
-// must also have seen the target, and so tell that store of every change at once, and owe
-// nothing from before.
+// be in a phase that is compatible with it. Before anybody reads a store that is not read now, or
+// is told of changes later than the others, every process must also act upon the record as it is,
+// and so tell that store of every change at once, and owe it nothing from before.
 func (f *Fleet) ready(r *Record, to Phase) *WaitError {
+	crosses := (to > PhaseMirror) != (r.Phase > PhaseMirror) || (to == PhaseRetire) != (r.Phase == PhaseRetire) ||
+		to == PhaseOld && r.Phase != PhaseOld
+	owed := func(p Process) int {
+		switch {
+		case !crosses:
+			return 0
+		case to < r.Phase: // a new store that is broken must not keep anybody from going back
+			return p.OwedOld
+		}
+		return p.Owed
+	}
 	e := f.laggards(*r, func(p Process) string {
 		switch {
 		case !p.Phase.Compatible(to):
 			return "it is in phase " + p.Phase.String()
-		case (to > PhaseMirror) == (r.Phase > PhaseMirror) && (to == PhaseRetire) == (r.Phase == PhaseRetire):
+		case !crosses:
 			return ""
-		case p.Target != r.Target:
-			return "it has not seen the target yet"
-		case p.Owed > 0:
-			return fmt.Sprintf("it has %d undelivered invalidations", p.Owed)
+		case p.Step != r.Step && p.Busy > 0:
+			return fmt.Sprintf("%d calls that began before it took up the last step are still running", p.Busy)
+		case p.Step != r.Step:
+			return "it has not taken up the last step yet"
+		case owed(p) > 0:
+			return fmt.Sprintf("it has %d undelivered invalidations", owed(p))
 		}
 		return ""
-	})
+	}, owed)
+	f.alone(r, crosses, owed, e)
 	if len(e.Waiting) == 0 {
 		return nil
 	}
@@ -321,16 +258,31 @@ func (f *Fleet) ready(r *Record, to Phase) *WaitError {
 	return e
 }
 
-func (f *Fleet) laggards(r Record, lacks func(Process) string) *WaitError {
+// alone adds this process to e if it is not in the record, and its Store is in use all the same.
+func (f *Fleet) alone(r *Record, crosses bool, owed func(Process) int, e *WaitError) {
+	p := f.self()
+	if _, listed := r.Processes[f.cfg.Process]; listed || !crosses || owed(p) == 0 && p.Busy == 0 {
+		return
+	}
+	e.Waiting = append(e.Waiting, f.cfg.Process)
+	if e.Because == "" {
+		e.Because, e.LastSeen = "it has not joined, and has calls running or undelivered invalidations", p.Seen
+	}
+}
+
+// laggards names the processes that lack something, and those that are gone and owed something.
+func (f *Fleet) laggards(r Record, lacks func(Process) string, owed func(Process) int) *WaitError {
 	e := &WaitError{}
 	for _, name := range slices.Sorted(maps.Keys(r.Processes)) {
 		p := r.Processes[name]
 		why := lacks(p)
-		if why == "" || f.gone(p) && p.Owed == 0 {
-			continue
+		if f.gone(name) {
+			if why = ""; owed(p) > 0 {
+				why = fmt.Sprintf("it is gone and left %d undelivered invalidations; see Forget", owed(p))
+			}
 		}
-		if f.gone(p) {
-			why = fmt.Sprintf("it is gone and left %d undelivered invalidations; see Forget", p.Owed)
+		if why == "" {
+			continue
 		}
 		if e.Because == "" {
 			e.Because, e.LastSeen = why, p.Seen
@@ -343,5 +295,9 @@ func (f *Fleet) laggards(r Record, lacks func(Process) string) *WaitError {
 // Forget takes a process off the record: one that crashed while it owed invalidations, after
 // the new store was cleared, or because what it owed has expired.
 func (f *Fleet) Forget(ctx context.Context, process string) error {
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
 	return f.update(ctx, func(r *Record) error { delete(r.Processes, process); return nil })
 }

@@ -35,7 +35,9 @@ func (s *Store) Acquire(ctx context.Context, key string, hold time.Duration) (ba
 	if err := check(ctx, key); err != nil {
 		return nil, backends.Item{}, err
 	}
-	m := s.view(key).mode
+	t := s.begin(ctx)
+	defer t.end()
+	m := t.view(key).mode
 	if !m.newAnswers() {
 		return s.acquireOld(ctx, m, key, hold)
 	}
@@ -153,8 +155,11 @@ func (l *lease) forgetOther(ctx context.Context) error {
 	if l.at == other {
 		other = l.s.new
 	}
+	t := l.s.begin(ctx)
+	defer t.end()
 	err := l.s.tell(ctx, other, l.key)
-	if l.s.view(l.key).lenient {
+	v := t.view(l.key)
+	if err != nil && other == l.s.other(v.mode) && l.s.pardons(ctx, v) {
 		return nil
 	}
 	return err
@@ -177,7 +182,9 @@ func (s *Store) Seize(ctx context.Context, key string, hold time.Duration) (back
 	if err := check(ctx, key); err != nil {
 		return nil, err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	ol, oldErr := s.seize(ctx, s.old, key, hold)
 	nl, newErr := s.seize(ctx, s.new, key, hold)
 	l := &lease{s: s, key: key, at: s.old, lease: ol, other: nl, otherAt: s.new, fillOther: v.mode == modeMirror}
@@ -186,7 +193,7 @@ func (s *Store) Seize(ctx context.Context, key string, hold time.Duration) (back
 		l.at, l.lease, l.other, l.otherAt, l.fillOther = s.new, nl, ol, s.old, s.cfg.Both
 		err = newErr
 	}
-	if !v.lenient {
+	if first(oldErr, newErr) != nil && !s.pardons(ctx, v) {
 		err = first(oldErr, newErr)
 	}
 	if err != nil {
@@ -223,7 +230,9 @@ func (s *Store) AcquireRefresh(ctx context.Context, key string, tok backends.Tok
 	if err := check(ctx, key); err != nil {
 		return nil, err
 	}
-	m := s.authority(s.view(key).mode)
+	t := s.begin(ctx)
+	defer t.end()
+	m := s.authority(t.view(key).mode)
 	inner, ok, err := s.tokenOf(m, tok)
 	if err != nil || !ok {
 		return nil, first(err, backends.ErrConflict)

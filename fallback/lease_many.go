@@ -12,7 +12,9 @@ import (
 // the copies of what was found in old.
 func (s *Store) AcquireMany(ctx context.Context, keys []string, hold time.Duration) []backends.LeaseResult {
 	rs := make([]backends.LeaseResult, len(keys))
-	phase := s.Phase()
+	t := s.begin(ctx)
+	defer t.end()
+	phase := t.phase
 	var parts [2][]int
 	for i, key := range keys {
 		if rs[i].Err = check(ctx, key); rs[i].Err == nil && hold <= 0 {

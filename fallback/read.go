@@ -32,7 +32,9 @@ func (s *Store) read(ctx context.Context, key string, ttl bool) (backends.Item, 
 		return backends.Item{}, err
 	}
 	s.counts.reads.Add(1)
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	if !v.newAnswers() {
 		if err := s.settle(ctx, s.old, key); err != nil {
 			return backends.Item{}, err
@@ -126,7 +128,9 @@ func (s *Store) GetTTLMany(ctx context.Context, keys []string) []backends.Result
 func (s *Store) readMany(ctx context.Context, keys []string, ttl bool) []backends.Result {
 	rs := make([]backends.Result, len(keys))
 	var atOld, atNew []int
-	phase := s.Phase()
+	t := s.begin(ctx)
+	defer t.end()
+	phase := t.phase
 	s.counts.reads.Add(int64(len(keys)))
 	for i, key := range keys {
 		rs[i].Err = check(ctx, key)

@@ -2,6 +2,7 @@ package fallback
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,16 +21,31 @@ type Record struct {
 	// Target is where the phase is going. While it differs from Phase the fleet waits for
 	// processes that are not ready for it.
 	Target Phase `json:"target"`
+	// Step is another word each time Phase or Target changes.
+	Step string `json:"step"`
 	// Processes that have joined.
 	Processes map[string]Process `json:"processes"`
 }
 
 // Process is what one process last reported.
 type Process struct {
-	Phase  Phase     `json:"phase"`
-	Target Phase     `json:"target"`         // the target it has seen, and acts upon
-	Owed   int       `json:"owed,omitempty"` // invalidations not delivered yet
-	Seen   time.Time `json:"seen"`
+	Phase   Phase     `json:"phase"`
+	Target  Phase     `json:"target"`             // the target it acts upon
+	Step    string    `json:"step"`               // the step it acts upon: no call that began before is running
+	Busy    int       `json:"busy,omitempty"`     // calls that began before it adopted what is in force
+	Owed    int       `json:"owed,omitempty"`     // invalidations not delivered yet
+	OwedOld int       `json:"owed_old,omitempty"` // of these, to old
+	Seen    time.Time `json:"seen"`               // by its own clock
+}
+
+// settled reports whether all calls, in every process, go by the phase that their process reports.
+func (r Record) settled() bool {
+	for _, p := range r.Processes {
+		if p.Busy > 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // span returns the lowest and the highest phase that any process is in or may soon be in.
@@ -63,7 +79,7 @@ func (f *Fleet) update(ctx context.Context, change func(*Record) error) error {
 			}
 		case absent(err):
 			r.Phase = f.store.Phase()
-			r.Target = r.Phase
+			r.Target, r.Step = r.Phase, rand.Text()
 		default:
 			return fmt.Errorf("fallback: read the fleet record: %w", err)
 		}
@@ -85,7 +101,7 @@ func (f *Fleet) update(ctx context.Context, change func(*Record) error) error {
 		switch {
 		case err == nil:
 			f.mu.Lock()
-			f.last, f.read = r, f.cfg.Now()
+			f.last = r
 			f.mu.Unlock()
 			return nil
 		case errors.Is(err, backends.ErrConflict), errors.Is(err, backends.ErrExists), absent(err):

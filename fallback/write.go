@@ -21,7 +21,9 @@ func (s *Store) Set(ctx context.Context, key string, it backends.Item) error {
 	if err := s.checkItem(ctx, key, it); err != nil {
 		return err
 	}
-	v := s.view(key)
+	t := s.begin(ctx)
+	defer t.end()
+	v := t.view(key)
 	authority := s.authority(v.mode)
 	mark := authority.owed.mark()
 	err := authority.set(ctx, key, it)
@@ -77,7 +79,7 @@ func (s *Store) forget(ctx context.Context, v view, key string, it backends.Item
 		s.copyLater(key)
 	}
 	switch {
-	case err == nil || v.lenient:
+	case err == nil || s.pardons(ctx, v):
 		return nil
 	case written && v.newAnswers():
 		return fmt.Errorf("%w: %w", ErrOwed, err)
@@ -96,7 +98,9 @@ func (s *Store) other(m mode) *member {
 // SetMany implements [backends.Batcher]. Of a key that is given twice, the later entry stays.
 func (s *Store) SetMany(ctx context.Context, entries []backends.KeyItem) []error {
 	errs := make([]error, len(entries))
-	phase := s.Phase()
+	t := s.begin(ctx)
+	defer t.end()
+	phase := t.phase
 	var parts [2][]int // entries by their authority's index
 	for i, e := range entries {
 		if errs[i] = s.checkItem(ctx, e.Key, e.Item); errs[i] == nil {
@@ -105,13 +109,13 @@ func (s *Store) SetMany(ctx context.Context, entries []backends.KeyItem) []error
 		}
 	}
 	for a, at := range parts {
-		s.setPart(ctx, []*member{s.new, s.old}[a], phase, entries, at, errs)
+		s.setPart(ctx, []*member{s.new, s.old}[a], t, entries, at, errs)
 	}
 	return orNil(errs)
 }
 
 // setPart writes those entries whose authority is m.
-func (s *Store) setPart(ctx context.Context, m *member, phase Phase, entries []backends.KeyItem, at []int, errs []error) {
+func (s *Store) setPart(ctx context.Context, m *member, t *term, entries []backends.KeyItem, at []int, errs []error) {
 	if len(at) == 0 {
 		return
 	}
@@ -150,9 +154,9 @@ func (s *Store) setPart(ctx context.Context, m *member, phase Phase, entries []b
 		if told == nil || errs[i] != nil {
 			continue
 		}
-		v := s.viewIn(phase, entries[i].Key)
+		v := t.view(entries[i].Key)
 		switch {
-		case told[j] == nil || v.lenient:
+		case told[j] == nil || s.pardons(ctx, v):
 		case v.newAnswers():
 			errs[i] = fmt.Errorf("%w: %w", ErrOwed, told[j])
 		default:

@@ -4,7 +4,7 @@
 // both servers are reset, refused and swallowed. Every single read is held against an exact
 // checker.
 //
-//	go -C bench run ./cmd/migrate [-json] [-quick]
+//	go -C bench run ./cmd/migrate [-json] [-quick] [-scenario NAME]
 //
 // The scenarios:
 //

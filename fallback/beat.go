@@ -1,0 +1,275 @@
+package fallback
+
+import (
+	"context"
+	"maps"
+	"time"
+)
+
+// Join reports this process, adopts the fleet's phase, and keeps both up to date until ctx ends;
+// it then takes the process off the record. It returns ctx's error, or at once the error of the
+// first report. The first process to join sets the phase to its own. A program that must not
+// serve before it is in the fleet's phase calls Beat first.
+func (f *Fleet) Join(ctx context.Context) error {
+	if err := f.Beat(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(f.cfg.Heartbeat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Heartbeat)
+			defer cancel()
+			f.leave(bye)
+			return ctx.Err()
+		case <-tick.C:
+			beat, cancel := context.WithTimeout(ctx, max(f.cfg.Heartbeat, f.cfg.DeadAfter/4))
+			if f.Beat(beat) != nil {
+				f.lost()
+			}
+			cancel()
+		}
+	}
+}
+
+// leave takes the process off the record, unless it owes something: that still has to be known.
+func (f *Fleet) leave(ctx context.Context) {
+	if f.lock(ctx) != nil {
+		return
+	}
+	defer f.unlock()
+	_ = f.update(ctx, func(r *Record) error {
+		if p := f.report(r); p.Owed > 0 {
+			r.Processes[f.cfg.Process] = p
+			return nil
+		}
+		delete(r.Processes, f.cfg.Process)
+		return nil
+	})
+	f.store.joined.CompareAndSwap(f, nil)
+	f.store.enter(f.store.Phase(), func(uint32) uint32 { return fleetMixed })
+}
+
+// Beat is one report: it adopts what the record says and says where this process is. Join calls
+// it; programs with a schedule of their own may.
+func (f *Fleet) Beat(ctx context.Context) error {
+	if err := f.lock(ctx); err != nil {
+		return err
+	}
+	defer f.unlock()
+	return f.beat(ctx)
+}
+
+// lock waits for the turn to write the record and act upon it.
+func (f *Fleet) lock(ctx context.Context) error {
+	select {
+	case f.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (f *Fleet) unlock() { <-f.turn }
+
+// beat is Beat; the turn is held.
+func (f *Fleet) beat(ctx context.Context) error {
+	// Again after it adopted something: the record must never claim what is not in force, and
+	// others wait to hear that it is.
+	for range 3 {
+		began := f.cfg.Now()
+		var said Process
+		err := f.update(ctx, func(r *Record) error {
+			f.watch(r)
+			f.prune(r)
+			f.enlist(r)
+			said = f.report(r)
+			r.Processes[f.cfg.Process] = said
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		f.heard.Store(&began)
+		f.cut.Store(false)
+		f.store.joined.Store(f)
+		f.mu.Lock()
+		f.declared.new, f.declared.old = said.Owed > said.OwedOld, said.OwedOld > 0
+		f.during = f.last.Phase
+		f.mu.Unlock()
+		f.adopt()
+		if said.Phase == f.store.Phase() && (said.Step == f.took.step || f.store.earlier() > 0) {
+			break
+		}
+	}
+	return nil
+}
+
+// enlist adopts the record's phase before this process shows up in it, for the first time or
+// after it was left out.
+func (f *Fleet) enlist(r *Record) {
+	if _, listed := r.Processes[f.cfg.Process]; !listed || !f.store.Phase().Compatible(r.Phase) {
+		f.store.enter(r.Phase, func(uint32) uint32 { return fleetMixed })
+	}
+}
+
+// report is what this process says of itself next. That it acts upon a step it says from when no
+// call of before is running any more, and what it owes it looks up after that.
+func (f *Fleet) report(r *Record) Process {
+	p := f.self()
+	if p.Busy == 0 {
+		f.acted = f.took
+	}
+	p.Step, p.Target = f.acted.step, f.acted.target
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.Owed, p.OwedOld = f.owed()
+	f.declared.new = f.declared.new && p.Owed > p.OwedOld
+	f.declared.old = f.declared.old && p.OwedOld > 0
+	return p
+}
+
+func (f *Fleet) self() Process {
+	p := Process{Busy: f.store.earlier(), Phase: f.store.Phase(), Seen: f.cfg.Now().UTC()}
+	p.Owed, p.OwedOld = f.owed()
+	return p
+}
+
+func (f *Fleet) owed() (all, old int) {
+	old = f.store.old.owed.count()
+	return old + f.store.new.owed.count(), old
+}
+
+// watch notes how long processes have been silent while the record could be read. It counts no
+// time in which nobody could report, or in which this process stood still, and compares no clocks.
+func (f *Fleet) watch(r *Record) {
+	now := f.cfg.Now()
+	var passed time.Duration
+	if !f.watched.IsZero() {
+		passed = min(max(now.Sub(f.watched), 0), f.cfg.Heartbeat)
+	}
+	f.watched = now
+	maps.DeleteFunc(f.watching, func(name string, _ watch) bool { _, listed := r.Processes[name]; return !listed })
+	for name, p := range r.Processes {
+		w := f.watching[name]
+		if w.idle += passed; !w.seen.Equal(p.Seen) {
+			w = watch{seen: p.Seen}
+		}
+		f.watching[name] = w
+	}
+}
+
+// prune leaves out processes that are gone. One that owed something when it was last seen stays:
+// nobody will deliver that any more, and only a person can say that it does not matter.
+func (f *Fleet) prune(r *Record) {
+	maps.DeleteFunc(r.Processes, func(name string, p Process) bool { return f.gone(name) && p.Owed == 0 })
+}
+
+func (f *Fleet) gone(name string) bool {
+	return name != f.cfg.Process && f.watching[name].idle > f.cfg.DeadAfter
+}
+
+// adopt puts the record's phase in force, and what it says about the others.
+func (f *Fleet) adopt() {
+	r := f.Record()
+	state := fleetMixed
+	if _, listed := r.Processes[f.cfg.Process]; listed && r.settled() {
+		switch lowest, highest := r.span(); {
+		case highest <= PhaseMirror:
+			state = fleetOnOld
+		case lowest == PhaseRetire:
+			state = fleetRetired
+		}
+	}
+	f.store.enter(r.Phase, func(uint32) uint32 { return state })
+	f.took = acted{r.Step, r.Target}
+}
+
+// lost is called when the record cannot be reached. Others may count this process as gone after
+// DeadAfter, and go on without it; before that, it takes every change for one that matters.
+func (f *Fleet) lost() {
+	if !f.silent() {
+		return
+	}
+	f.cut.Store(true)
+	f.store.enter(max(f.store.Phase(), PhaseMirror), // next to which every phase is safe
+		func(uint32) uint32 { return fleetMixed })
+}
+
+// silent reports whether the last report is so old that others may soon leave this process out.
+func (f *Fleet) silent() bool {
+	heard := f.heard.Load()
+	if heard == nil {
+		return false
+	}
+	// The monotonic clock may stand still while the machine sleeps, the other may be set.
+	now := f.cfg.Now()
+	return max(now.Sub(*heard), now.Round(0).Sub(heard.Round(0))) >= f.cfg.DeadAfter/2
+}
+
+// awake reports, before a call begins, if this process has been silent for long: it may have stood
+// still while the fleet went on without it. A call that stood still in the middle needs no such
+// question when it goes on. What it reads is as new as it was when the call began, since the store
+// that it reads was kept up to date then and never goes back. And of a change that it could not
+// tell somebody of it asks the record before it keeps silent about that (declare).
+func (f *Fleet) awake(ctx context.Context) {
+	if !f.silent() || f.cut.Load() {
+		return
+	}
+	beat, cancel := context.WithTimeout(ctx, f.cfg.Heartbeat)
+	defer cancel()
+	err := f.lock(beat)
+	if err == nil {
+		if f.silent() && !f.cut.Load() {
+			err = f.beat(beat)
+		}
+		f.unlock()
+	}
+	if err != nil && ctx.Err() == nil { // Join goes on trying
+		f.lost()
+	}
+}
+
+// declare makes sure that the record says that this process owes something, and reports whether
+// the fleet was in a phase then in which that is nobody's concern yet. The debt is in the outbox.
+func (f *Fleet) declare(ctx context.Context, v view) bool {
+	if f.cut.Load() {
+		return false
+	}
+	if ok, known := f.allows(v); known {
+		return ok
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.cfg.Heartbeat)
+	defer cancel()
+	if f.lock(ctx) != nil {
+		return false
+	}
+	defer f.unlock()
+	if ok, known := f.allows(v); known {
+		return ok
+	}
+	if err := f.beat(ctx); err != nil {
+		f.mu.Lock()
+		f.refused = f.cfg.Now()
+		f.mu.Unlock()
+		return false
+	}
+	// If it does not say so now, what was owed has been delivered.
+	ok, known := f.allows(v)
+	return ok || !known
+}
+
+// allows is what declare returns, if the record says what it has to say already, or could not be
+// reached a moment ago.
+func (f *Fleet) allows(v view) (ok, known bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cfg.Now().Sub(f.refused) < f.cfg.Heartbeat {
+		return false, true
+	}
+	if v.newAnswers() {
+		return f.during == PhaseRetire, f.declared.old
+	}
+	return f.during <= PhaseMirror, f.declared.new
+}

@@ -111,7 +111,7 @@ func TestFleet_AdvanceWaitsForCallsOfAnEarlierPhase(t *testing.T) {
 			func(p *pair) func() { return held(p.n, backendtest.OpGetMany) },
 		},
 		{
-			"a background copy that began in mirror", PhaseMirror, PhaseOld,
+			"a background copy that began in a ramp", Ramp(0.01), PhaseOld,
 			func(p *pair) {
 				p.put(p.old, "k", "v")
 				_, _ = p.s.Get(p.t.Context(), "k")

@@ -12,7 +12,6 @@ import (
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
-	"github.com/hearthcache/hearth/backends/memory"
 	"github.com/hearthcache/hearth/internal/faultproxy"
 )
 
@@ -193,41 +192,6 @@ func TestFault_OpenBreakerCostsReadersNothing(t *testing.T) {
 		t.Errorf("a call through the open breaker: %v", err)
 	}
 }
-
-// A call that an open breaker refuses costs three small allocations at most: what it would have run, and the error that names the key, however
-// long the outage and whatever the operation.
-func TestFault_OpenBreakerRefusesWithoutAnAllocationStorm(t *testing.T) {
-	f := backendtest.NewFaulty(memory.New(memory.Config{}), 1)
-	cfg := over(nil, f)
-	cfg.Namespace = "" // else the name of the key in the tier is made as well
-	cfg.Remotes[0].Breaker = Breaker{Timeouts: 1, MinCalls: 1, OpenFor: time.Hour, MaxOpenFor: time.Hour}
-	lv := open(t, cfg).levels[0]
-	f.Down(true)
-	ctx := context.Background()
-	for range 3 {
-		_, _ = lv.get(ctx, "k")
-	}
-	calls := f.Calls(backendtest.OpGet)
-	for name, call := range map[string]func() error{
-		"get":    func() error { _, err := lv.get(ctx, "k"); return err },
-		"lease":  func() error { _, _, err := lv.acquire(ctx, "k", time.Second); return err },
-		"delete": func() error { return lv.delete(ctx, "k") },
-	} {
-		if n := testing.AllocsPerRun(1000, func() {
-			if err := call(); !errors.Is(err, ErrUnavailable) {
-				t.Fatal(err)
-			}
-		}); n > openAllocs {
-			t.Errorf("%s: %v allocations of a refused call, allowed are %d", name, n, openAllocs)
-		}
-	}
-	if f.Calls(backendtest.OpGet) != calls {
-		t.Error("the open breaker let calls through")
-	}
-}
-
-// openAllocs are the functions that the call would have run, one or two, and the error.
-const openAllocs = 3
 
 func TestFault_RepliesInSingleBytesAreRead(t *testing.T) {
 	t.Parallel()

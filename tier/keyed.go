@@ -71,6 +71,45 @@ func (k Keyed[K, V]) GetMany(ctx context.Context, keys []K) (map[K]V, error) {
 	return out, err
 }
 
+// GetOrLoadMany is [Cache.GetOrLoadMany].
+func (k Keyed[K, V]) GetOrLoadMany(ctx context.Context, keys []K, load func(ctx context.Context, keys []K) (map[K]V, error)) (map[K]V, error) {
+	if err := k.check(); err != nil {
+		return nil, err
+	}
+	if load == nil {
+		return nil, errNilLoad
+	}
+	strs, back := make([]string, len(keys)), make(map[string]K, len(keys))
+	for i, key := range keys {
+		strs[i] = k.key(key)
+		back[strs[i]] = key
+	}
+	m, err := k.cache.GetOrLoadMany(ctx, strs, func(ctx context.Context, missing []string) (map[string]V, error) {
+		asked := make([]K, len(missing))
+		for i, s := range missing {
+			asked[i] = back[s]
+		}
+		loaded, err := load(ctx, asked)
+		return k.named(loaded), err
+	})
+	out := make(map[K]V, len(m))
+	for s, key := range back {
+		if v, ok := m[s]; ok {
+			out[key] = v
+		}
+	}
+	return out, err
+}
+
+// named is m by the names of its keys.
+func (k Keyed[K, V]) named(m map[K]V) map[string]V {
+	out := make(map[string]V, len(m))
+	for key, v := range m {
+		out[k.key(key)] = v
+	}
+	return out
+}
+
 // Lookup is [Cache.Lookup].
 func (k Keyed[K, V]) Lookup(ctx context.Context, key K) (Entry[V], error) {
 	if err := k.check(); err != nil {
@@ -85,6 +124,14 @@ func (k Keyed[K, V]) Set(ctx context.Context, key K, v V) error {
 		return err
 	}
 	return k.cache.Set(ctx, k.key(key), v)
+}
+
+// SetMany is [Cache.SetMany]. The errors of a [*WriteError] are in the order of the string keys.
+func (k Keyed[K, V]) SetMany(ctx context.Context, m map[K]V) error {
+	if err := k.check(); err != nil {
+		return err
+	}
+	return k.cache.SetMany(ctx, k.named(m))
 }
 
 // Update is [Cache.Update].

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -185,5 +186,28 @@ func TestKeyed_SpeaksTheUsersKeys(t *testing.T) {
 		wantErr(t, err, ErrMiss)
 	}
 	_, err = k.GetOrLoad(t.Context(), 1, nil)
+	wantErr(t, err, errNilLoad)
+}
+
+func TestKeyed_ManySpeakTheUsersKeys(t *testing.T) {
+	k := NewKeyed(open(t, over(nil, newProbe())), func(id int) string { return fmt.Sprint("user:", id) })
+	if err := k.SetMany(t.Context(), map[int]string{1: "one", 2: "two"}); err != nil {
+		t.Fatal(err)
+	}
+	var asked []int
+	load := func(_ context.Context, ids []int) (map[int]string, error) {
+		asked = append(asked, ids...)
+		return map[int]string{3: "three"}, nil // there is no 4
+	}
+	m, err := k.GetOrLoadMany(t.Context(), []int{1, 2, 3, 4, 3}, load)
+	if err != nil || !maps.Equal(m, map[int]string{1: "one", 2: "two", 3: "three"}) {
+		t.Errorf("got %v, %v", m, err)
+	}
+	if slices.Sort(asked); !slices.Equal(asked, []int{3, 4}) {
+		t.Errorf("%v were loaded", asked)
+	}
+	v, err := k.Get(t.Context(), 3)
+	want(t, v, err, "three")
+	_, err = k.GetOrLoadMany(t.Context(), []int{1}, nil)
 	wantErr(t, err, errNilLoad)
 }

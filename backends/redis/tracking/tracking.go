@@ -41,6 +41,7 @@ type Source struct {
 	flushKey string // a write to it means: forget everything
 	watching atomic.Bool
 	running  atomic.Pointer[watch]
+	tracked  atomic.Bool // a server has tracked for this source at least once
 
 	unflushed bool // tests only: a reconnect does not flush
 	oneNode   bool // tests only: one master of a cluster stands for all

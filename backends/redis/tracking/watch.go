@@ -136,16 +136,18 @@ func (w *watch) refresh(ctx context.Context) error {
 func (w *watch) listen(ctx context.Context, addr string, node *goredis.Options) {
 	ctx, w.stop[addr] = context.WithCancel(ctx)
 	w.tasks.Go(func() {
+		var hangups link.Hangups
 		err := link.Retry(ctx, func(ctx context.Context) (worked bool, err error) {
+			greeted := false
 			err = link.Line{
 				Node:   node,
 				Timing: w.timing,
-				Setup:  w.track,
-				Up:     func() { worked = true; w.board.Up(addr) },
+				Setup:  func(ctx context.Context, cn *goredis.Conn) error { greeted = true; return w.track(ctx, cn) },
+				Up:     func() { worked = true; w.tracked.Store(true); w.board.Up(addr) },
 				Heard:  func() { w.board.Heard(addr) },
 				Push:   w.push,
 			}.Run(ctx)
-			return worked, err
+			return worked, hangups.Count(w.hungUp(ctx, node, greeted, err), err)
 		}, func(err error) {
 			w.board.Down(addr, err)
 			w.drop(addr)
@@ -158,6 +160,22 @@ func (w *watch) listen(ctx context.Context, addr string, node *goredis.Options) 
 			}
 		}
 	})
+}
+
+// errHungUp: the other side had answered, and closed the connection at CLIENT TRACKING.
+var errHungUp = errors.New("closed instead of an answer")
+
+// hungUp returns the command at which a proxy closed the connection that ended with err, because it
+// does not know it; empty where that is not sure. Where tracking has ever worked it is not sure.
+func (w *watch) hungUp(ctx context.Context, node *goredis.Options, greeted bool, err error) string {
+	switch {
+	case w.tracked.Load():
+	case errors.Is(err, errHungUp):
+		return "CLIENT TRACKING"
+	case !greeted && link.Closed(err) && link.ClosesAtHello(ctx, node, w.timing):
+		return "HELLO 3"
+	}
+	return ""
 }
 
 // track asks the server to push what changes. A connection on which it cannot push is refused.
@@ -173,10 +191,14 @@ func (w *watch) track(ctx context.Context, cn *goredis.Conn) error {
 	if w.prefix != "" {
 		args = append(args, "PREFIX", w.prefix, "PREFIX", w.flushKey)
 	}
-	if err := cn.Do(ctx, args...).Err(); err != nil {
-		return link.Refusal(fmt.Errorf("CLIENT TRACKING: %w", err))
+	err = cn.Do(ctx, args...).Err()
+	switch {
+	case err == nil:
+		return nil
+	case link.Closed(err):
+		return fmt.Errorf("CLIENT TRACKING: %w: %w", errHungUp, err)
 	}
-	return nil
+	return link.Refusal(fmt.Errorf("CLIENT TRACKING: %w", err))
 }
 
 // push takes one invalidation message.

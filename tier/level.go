@@ -90,12 +90,11 @@ func (l *level) count(i levelCount) { l.counts[i].Add(1) }
 
 // wrap says where an error happened. A miss of any kind is not wrapped.
 func (l *level) wrap(op, key string, err error) error {
-	switch {
-	case err == guard.ErrOpen: // of every call while a tier is down: no need to compare it with all
-		l.count(levelErrors)
-	case err == nil || errors.Is(err, ErrMiss):
+	if err == nil || errors.Is(err, ErrMiss) {
 		return err
-	case !backends.IsAnswer(err):
+	}
+	// ErrOpen is what every call gets while a tier is down: it is not compared with all answers.
+	if errors.Is(err, guard.ErrOpen) || !backends.IsAnswer(err) {
 		l.count(levelErrors)
 	}
 	return &backends.Error{Op: op, Store: l.name, Key: key, Err: err}

@@ -2,6 +2,7 @@ package writebehind
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -311,6 +312,8 @@ func record[V any](o *op[V]) Record {
 		Deadline: o.deadline, Enqueued: o.Enqueued, Attempts: o.Attempt,
 	}
 	switch {
+	case o.broken:
+		rec.Kind = Unreadable
 	case o.Delta != nil:
 		rec.Kind = Delta
 	case o.Mutation.Delete:
@@ -321,6 +324,17 @@ func record[V any](o *op[V]) Record {
 
 // fromRecord is a stored record as an operation.
 func (w *Writer[V]) fromRecord(rec Record) (*op[V], error) {
+	var unreadable error
+	if rec.Kind == Unreadable {
+		var kept Record
+		if unreadable = kept.UnmarshalBinary(rec.Value); unreadable == nil && kept.Key != rec.Key {
+			unreadable = fmt.Errorf("a record of key %q", kept.Key)
+		}
+		if unreadable == nil {
+			kept.Seq, kept.Dead, kept.Died = rec.Seq, rec.Dead, rec.Died
+			return w.fromRecord(kept)
+		}
+	}
 	o := &op[V]{
 		rec: rec.Seq, payload: rec.Value, deadline: rec.Deadline, last: rec.Enqueued,
 		size: int64(len(rec.Key) + len(rec.Value)),
@@ -332,6 +346,8 @@ func (w *Writer[V]) fromRecord(rec Record) (*op[V], error) {
 	}
 	var err error
 	switch rec.Kind {
+	case Unreadable:
+		o.broken, err = true, unreadable
 	case Delete:
 		o.Mutation.Delete = true
 	case Delta:

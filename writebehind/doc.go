@@ -33,7 +33,13 @@
 // the others are through. What fails alone waits for a random part of a pause that doubles from
 // 50 ms to 30 s, in batches of its own. After Config.MaxAttempts, or an error marked by
 // [Permanent], it becomes a dead letter, to be listed, redriven or discarded. A newer write of
-// its key still flows, and a newer mutation makes a dead one void. An outage parks nothing.
+// its key still flows, and a newer mutation makes a dead one void. An outage parks nothing, however
+// often processes and leases come and go in it. In a shared journal, a record that was handed to 20
+// processes none of which settled it is tried alone from then on, after Config.RetryMax, when the
+// others are through: should it be what kills them, it holds up nobody, and a sink can tell by
+// Op.Attempt and refuse it with [Permanent].
+//
+// What a journal cannot read is a dead letter too, with its bytes in DeadLetter.Raw.
 //
 // # When the queue is full
 //

@@ -13,6 +13,11 @@ const (
 	Set    Kind = 1
 	Delete Kind = 2
 	Delta  Kind = 3
+
+	// Unreadable is an entry that its journal could not read: Value has its bytes, Key is as much
+	// as is known. It is never given to the sink, and becomes a dead letter. Once a newer version
+	// of this program can read the bytes, it can be redriven.
+	Unreadable Kind = 4
 )
 
 // Record is one accepted operation as a journal keeps it.
@@ -54,7 +59,8 @@ type Tx struct {
 // after Close they return tier.ErrClosed. Package journaltest holds a journal to this contract.
 type Journal interface {
 	// Commit carries out all of tx, Put before Remove, or, when it returns an error, none of it;
-	// for a journal behind a network the error may also wrap tier.ErrUnknown. What a nil return
+	// where the answer was lost, or a disk did not confirm what was written, the error wraps
+	// tier.ErrUnknown, and tx may have been carried out. What a nil return
 	// confirmed is on stable storage, and the new sequences are in tx.Put. [ErrFull] says that
 	// there is no room for Put. A ctx that has ended changes nothing.
 	Commit(ctx context.Context, tx *Tx) error

@@ -16,6 +16,7 @@ type op[V any] struct {
 	last     time.Time // when the last write that it stands for was accepted
 	size     int64
 	reserved bool // counted in entries and bytes
+	broken   bool // Unreadable: payload has the bytes that the journal could not read
 	through  bool // its caller waits for the sink itself
 
 	acks  []*Ack
@@ -32,7 +33,7 @@ type op[V any] struct {
 	elem *list.Element
 }
 
-func (o *op[V]) state() bool { return o.Delta == nil }
+func (o *op[V]) state() bool { return o.Delta == nil && !o.broken }
 
 func (o *op[V]) ref() Ref { return Ref{Key: o.Key, Seq: o.rec} }
 

@@ -56,7 +56,7 @@ func (r *Record) UnmarshalBinary(p []byte) error {
 	r.Attempts = int(d.uvarint())
 	r.Dead = string(d.bytes())
 	r.Died = d.time()
-	if d.bad || len(d.p) > 0 || r.Kind < Set || r.Kind > Delta || r.Key == "" {
+	if d.bad || len(d.p) > 0 || r.Kind < Set || r.Kind > Unreadable || r.Key == "" {
 		return errCorrupt
 	}
 	return nil

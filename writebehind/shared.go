@@ -17,7 +17,8 @@ const (
 	// promiseBatch bounds one such question.
 	promiseBatch = 1000
 	// maxDeliveries is how often a record may be handed to processes that die, or lose their
-	// right, before they settle it.
+	// right, before they settle it, and still be tried together with others. It may be the one
+	// that kills them; but an outage looks the same, and is to park nothing.
 	maxDeliveries = 20
 )
 
@@ -171,8 +172,9 @@ func (w *Writer[V]) takeOver(ctx context.Context, d Delivery) {
 		switch {
 		case err != nil:
 			err = fmt.Errorf("not decodable: %w", err)
-		case rec.Attempts >= maxDeliveries && w.cfg.MaxAttempts >= 0:
-			err = fmt.Errorf("delivered %d times and never settled", rec.Attempts)
+		case rec.Attempts >= maxDeliveries:
+			// Alone, and after all others have had their turn.
+			o.limit, o.retryAt = 1, now.Add(w.cfg.RetryMax)
 		}
 		if d.Owner.Context().Err() != nil {
 			return // revoke has run or will find nothing to do

@@ -57,3 +57,12 @@ func (w *Writer[V]) Stats() Stats {
 	}
 	return s
 }
+
+// Warnings returns what makes the journal less durable than its level promises, one sentence each,
+// as the journal found it when it was opened; nil = nothing, or a journal that cannot tell.
+func (w *Writer[V]) Warnings() []string {
+	if j, ok := w.cfg.Journal.(interface{ Warnings() []string }); ok {
+		return j.Warnings()
+	}
+	return nil
+}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,10 @@ type Journal struct {
 	path   string
 	max    int64
 	closed atomic.Bool
+
+	finish func(*bbolt.Tx) error // bbolt's Commit; tests make it fail
+	mu     sync.Mutex            // held by Commit, which bbolt would serialize anyway
+	doubt  []uint64              // records of a commit that was reported as unknown
 }
 
 var _ writebehind.Counted = (*Journal)(nil)
@@ -80,7 +85,7 @@ func Open(cfg Config) (*Journal, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{db: db, path: cfg.Path, max: cfg.MaxBytes}, nil
+	return &Journal{db: db, path: cfg.Path, max: cfg.MaxBytes, finish: (*bbolt.Tx).Commit}, nil
 }
 
 // open returns the locked database that is at the path now: the one that was there before may
@@ -179,7 +184,10 @@ func guard(path string, fn func() error) (err error) {
 	return fn()
 }
 
-// Commit implements writebehind.Journal, with one transaction and one fsync.
+// Commit implements writebehind.Journal, with one transaction and one fsync. When the page that
+// makes a transaction count was written and the disk then refused to confirm it, the error is
+// tier.ErrUnknown: the records are in the file as long as this process lives, perhaps longer. The
+// next Commit that succeeds has removed those that were new.
 func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -187,11 +195,22 @@ func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
 	if j.closed.Load() {
 		return tier.ErrClosed
 	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
 	seqs := make([]uint64, len(tx.Put))
-	err := guard(j.path, func() error {
-		return j.db.Update(func(b *bbolt.Tx) error { return j.write(b, tx, seqs) })
+	var wrote bool
+	err := guard(j.path, func() (err error) {
+		wrote, err = j.update(tx, seqs)
+		return err
 	})
 	switch {
+	case err != nil && wrote:
+		for i := range seqs {
+			if tx.Put[i].Seq == 0 {
+				j.doubt = append(j.doubt, seqs[i])
+			}
+		}
+		return fmt.Errorf("writebehind/bolt: journal %s: %w: %w", j.path, tier.ErrUnknown, err)
 	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
 		return tier.ErrClosed
 	case errors.Is(err, writebehind.ErrFull):
@@ -199,15 +218,39 @@ func (j *Journal) Commit(ctx context.Context, tx *writebehind.Tx) error {
 	case err != nil:
 		return fmt.Errorf("writebehind/bolt: journal %s: %w", j.path, err)
 	}
+	j.doubt = nil
 	for i, seq := range seqs {
 		tx.Put[i].Seq = seq
 	}
 	return nil
 }
 
+// update is bbolt's Update, which also tells of a failed one whether the file has it all the same.
+func (j *Journal) update(tx *writebehind.Tx, seqs []uint64) (wrote bool, err error) {
+	b, err := j.db.Begin(true)
+	if err != nil {
+		return false, err
+	}
+	id := b.ID()
+	defer b.Rollback() // an error that says so, after Commit
+	if err := j.write(b, tx, seqs); err != nil {
+		return false, err
+	}
+	if err = j.finish(b); err == nil {
+		return true, nil
+	}
+	view := j.db.View(func(now *bbolt.Tx) error { wrote = now.ID() >= id; return nil })
+	return wrote || view != nil, err
+}
+
 func (j *Journal) write(b *bbolt.Tx, tx *writebehind.Tx, seqs []uint64) error {
 	bucket := b.Bucket(bucketName)
-	bucket.FillPercent = 0.95 // new records go to the end
+	bucket.FillPercent = 0.95     // new records go to the end
+	for _, seq := range j.doubt { // first: where they are not there, the numbers are given again
+		if err := bucket.Delete(seqKey(seq)); err != nil {
+			return err
+		}
+	}
 	fresh, buf := 0, []byte(nil)
 	for i := range tx.Put {
 		rec := &tx.Put[i]

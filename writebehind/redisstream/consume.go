@@ -30,9 +30,9 @@ local got = redis.call('XAUTOCLAIM', KEYS[1], ARGV[2], ARGV[1], 0, ARGV[3], 'COU
 local out = {got[1]}
 for _, e in ipairs(got[2]) do
   local p = redis.call('XPENDING', KEYS[1], ARGV[2], e[1], e[1], 1)
-  local record = ''
-  for i = 1, #e[2], 2 do if e[2][i] == 'r' then record = e[2][i + 1] end end
-  out[#out + 1] = {e[1], record, p[1] and p[1][4] or 1}
+  local f = {}
+  for i = 1, #e[2], 2 do f[e[2][i]] = e[2][i + 1] end
+  out[#out + 1] = {e[1], f.k or '', f.r or '', p[1] and p[1][4] or 1}
 end
 if got[1] == '0-0' then
   for _, c in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[2])) do
@@ -48,9 +48,9 @@ local got = redis.call('XREADGROUP', 'GROUP', ARGV[2], ARGV[1], 'COUNT', ARGV[3]
 local out = {''}
 if got then
   for _, e in ipairs(got[1][2]) do
-    local record = ''
-    for i = 1, #e[2], 2 do if e[2][i] == 'r' then record = e[2][i + 1] end end
-    out[#out + 1] = {e[1], record, 1}
+    local f = {}
+    for i = 1, #e[2], 2 do f[e[2][i]] = e[2][i + 1] end
+    out[#out + 1] = {e[1], f.k or '', f.r or '', 1}
   end
 end
 return out`)
@@ -158,7 +158,7 @@ func (j *Journal) readAll(o *owner, p int, deliver func(writebehind.Delivery)) {
 		if err != nil {
 			return
 		}
-		last = j.hand(o, msgs, last, deliver)
+		last = j.hand(o, p, msgs, last, deliver)
 		if from = next; from == "0-0" {
 			break
 		}
@@ -168,7 +168,7 @@ func (j *Journal) readAll(o *owner, p int, deliver func(writebehind.Delivery)) {
 		if err != nil {
 			return
 		}
-		last = j.hand(o, msgs, last, deliver)
+		last = j.hand(o, p, msgs, last, deliver)
 		if len(msgs) < page {
 			j.await(o, p, last, len(msgs))
 		}
@@ -206,8 +206,8 @@ func (j *Journal) await(o *owner, p int, last string, got int) {
 }
 
 type message struct {
-	id, record string
-	deliveries int64
+	id, key, record string
+	deliveries      int64
 }
 
 func (j *Journal) fetch(o *owner, script *redis.Script, keys []string, args ...any) (next string, msgs []message, err error) {
@@ -220,27 +220,28 @@ func (j *Journal) fetch(o *owner, script *redis.Script, keys []string, args ...a
 	next, _ = out[0].(string)
 	for _, e := range out[1:] {
 		f, _ := e.([]any)
-		if len(f) != 3 {
+		if len(f) != 4 {
 			continue
 		}
 		var m message
 		m.id, _ = f[0].(string)
-		m.record, _ = f[1].(string)
-		m.deliveries, _ = f[2].(int64)
+		m.key, _ = f[1].(string)
+		m.record, _ = f[2].(string)
+		m.deliveries, _ = f[3].(int64)
 		msgs = append(msgs, m)
 	}
 	return next, msgs, nil
 }
 
-// hand delivers msgs and returns the id of the last. An entry that is no record stays pending,
-// for a newer version of this program to read.
-func (j *Journal) hand(o *owner, msgs []message, last string, deliver func(writebehind.Delivery)) string {
+// hand delivers msgs and returns the id of the last. An entry that is no record is delivered as
+// Unreadable, for the queue to make a dead letter of it.
+func (j *Journal) hand(o *owner, p int, msgs []message, last string, deliver func(writebehind.Delivery)) string {
 	d := writebehind.Delivery{Owner: o}
 	for _, m := range msgs {
 		last = m.id
-		rec, err := parse(redis.XMessage{ID: m.id, Values: map[string]any{"r": m.record}})
-		if err != nil {
-			continue
+		rec := j.parse(p, redis.XMessage{ID: m.id, Values: map[string]any{"k": m.key, "r": m.record}})
+		if rec.Seq == 0 {
+			continue // an id that this program never gives, and has no sequence for
 		}
 		rec.Attempts = int(m.deliveries) - 1
 		d.Records = append(d.Records, rec)

@@ -14,12 +14,15 @@
 // lease has run out.
 //
 // Accepted is as durable as the server: appendonly yes and appendfsync always survive kill -9
-// and a power failure of the server; everysec may lose a second. The server must not evict
+// and a power failure of the server; everysec is a weaker
+// level, which may lose a second, and no AOF a weaker one still; Warnings of the journal and of
+// its Writer say so. The server must not evict
 // (maxmemory-policy noeviction), and Open refuses one that says it does. Streams are never trimmed
 // by length, which would drop what waits; Config.MaxLen refuses new writes instead.
 //
 // Each partition that a process owns keeps a connection in a read that blocks: the client's
-// PoolSize is to be larger than Config.Partitions, or commits and leases wait for them.
+// PoolSize is to be larger than Config.Partitions, or commits and leases would wait for them; Open
+// refuses another one, and a client that ignores deadlines (ContextTimeoutEnabled false).
 //
 // All keys of one queue share a hash tag, so it lives in one slot of a cluster. Use several
 // names to spread load. Needs Redis 7.

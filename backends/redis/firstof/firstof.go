@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/internal/iface"
 )
 
 // Config are the settings of a [Source].
@@ -49,7 +50,7 @@ func New(cfg Config) (*Source, error) {
 		return nil, errors.New("firstof: no sources")
 	}
 	for i, s := range cfg.Sources {
-		if s == nil {
+		if iface.IsNil(s) {
 			return nil, fmt.Errorf("firstof: source %d is nil", i)
 		}
 	}

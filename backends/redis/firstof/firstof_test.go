@@ -192,7 +192,7 @@ func TestHears_AsTheMostSelectiveSourceDoes(t *testing.T) {
 }
 
 func TestNew_RefusesWhatCannotWork(t *testing.T) {
-	for _, cfg := range []Config{{}, {Sources: []backends.Invalidator{nil}}, {Sources: []backends.Invalidator{&fake{}}, Recheck: -1}} {
+	for _, cfg := range []Config{{}, {Sources: []backends.Invalidator{nil}}, {Sources: []backends.Invalidator{(*fake)(nil)}}, {Sources: []backends.Invalidator{&fake{}}, Recheck: -1}} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%+v was taken", cfg)
 		}

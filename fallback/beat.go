@@ -7,7 +7,8 @@ import (
 )
 
 // Join reports this process, adopts the fleet's phase, and keeps both up to date until ctx ends;
-// it then takes the process off the record. It returns ctx's error, or at once the error of the
+// it then takes the process off the record, unless it owes something, which others must go on to
+// see ([Fleet.Forget]). It returns ctx's error, or at once the error of the
 // first report. The first process to join sets the phase to its own. A program that must not
 // serve before it is in the fleet's phase calls Beat first.
 func (f *Fleet) Join(ctx context.Context) error {

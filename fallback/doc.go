@@ -79,7 +79,11 @@
 // that it does not answer read old). In PhaseOld (for new) and in PhaseRetire (for old) it is not,
 // unless a fleet record says that somebody is behind.
 //
-// What remains: if a process dies while it owes old an invalidation, and old comes back after
+// What remains: a process that runs but cannot reach the record stays in its phase (or goes from
+// PhaseOld to PhaseMirror), since without the record nobody can advance. If others still reach it,
+// leave that process out after FleetConfig.DeadAfter, and go on to PhaseOld or to PhaseRetire, what
+// one side does not tell the other's store, because that is down, can be read stale; end such a process
+// before you go on without it. If a process dies while it owes old an invalidation, and old comes back after
 // Config.Hold, or new loses its memory in between, an old value can be read once more until its
 // own lifetime ends. A value that another client writes into the
 // store that is not the authority is not fenced; one that it writes into the authority is seen
@@ -94,7 +98,11 @@
 // All phases but PhaseOld go together; PhaseOld goes with PhaseMirror only ([Phase.Compatible]).
 // [Fleet] keeps a service in step: the phase lives in a record under one key of Redis or
 // memcached, every process reports there, and an advance waits until all live processes are
-// ready, and names those it waits for. [Store.AutoRamp] ramps by itself, as long as hit rate and
+// ready, and names those it waits for: a process is ready for a step that matters when no call is
+// running any more that began before the last one. A process that stood still, for longer than
+// others wait for it, asks for the phase before its next call. A change that the store which is not
+// the authority missed is no failure where nobody reads that store, but the record says that
+// something is owed before the change succeeds. [Store.AutoRamp] ramps by itself, as long as hit rate and
 // error rate hold, and steps back when they do not.
 //
 // [Store.Progress] tells how far the migration has come, and until when old is needed.

@@ -223,6 +223,7 @@ func TestFleet_NobodyIsGoneBecauseTheRecordWas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrew(t, 2)
 		defer c.close()
+		c.beat(0, 1)
 		c.record.Down(true)
 		for end := time.Now().Add(3 * DefaultDeadAfter); time.Now().Before(end); time.Sleep(DefaultHeartbeat) {
 			for _, f := range c.fleets {

@@ -52,7 +52,7 @@ func (r *result) broken() error {
 }
 
 func main() {
-	jsonOnly := flag.Bool("json", false, "print nothing but the last line")
+	jsonOnly := flag.Bool("json", false, "print nothing on stdout but the last line; progress goes to stderr")
 	quick := flag.Bool("quick", false, "100 000 keys instead of a million")
 	n := flag.Int("n", 1_000_000, "keys")
 	flag.Parse()
@@ -61,7 +61,7 @@ func main() {
 	}
 	var log io.Writer = os.Stdout
 	if *jsonOnly {
-		log = io.Discard
+		log = os.Stderr
 	}
 	if err := run(*n, log); err != nil {
 		fmt.Fprintln(os.Stderr, "copy:", err)

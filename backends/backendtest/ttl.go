@@ -105,8 +105,9 @@ var ttlCases = []Case{
 			e.pass(e.unit)
 			it, err := e.caps.TTLer.GetTTL(e.ctx, k)
 			e.ok(err, "getttl")
-			if string(it.Value) != "v" || it.TTL <= 0 || it.TTL > 3*e.unit+e.TTLResolution {
-				e.Errorf("getttl: got %q for %v, want \"v\" for at most %v", it.Value, it.TTL, 3*e.unit+e.TTLResolution)
+			most := 3*e.unit + e.unit/4 + e.TTLResolution // a server's clock may lag on a busy machine
+			if string(it.Value) != "v" || it.TTL <= 0 || it.TTL > most {
+				e.Errorf("getttl: got %q for %v, want \"v\" for at most %v", it.Value, it.TTL, most)
 			}
 			it, err = e.caps.TTLer.GetTTL(e.ctx, forever)
 			e.ok(err, "getttl")

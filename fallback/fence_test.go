@@ -284,3 +284,23 @@ func TestFleet_OperatorWhoHasNotJoinedIsHeldToWhatItOwes(t *testing.T) {
 		inPhase(t, c.pairs, PhaseMirror)
 	})
 }
+
+func TestFleet_AdvanceIsDoneWhenNobodyGoesByTheLastPhase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t, 2)
+		defer c.close()
+		if err := c.advance(Ramp(50), time.Minute, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+		release := held(c.pairs[1].o, backendtest.OpDelete)
+		go func() { _ = c.pairs[1].s.Delete(t.Context(), "k") }()
+		synctest.Wait()
+		waitsFor(t, c.advance(PhaseNew, time.Minute, 0, 1), "b", "calls that began before")
+		inPhase(t, c.pairs, PhaseNew) // it is safe, and has begun
+		release()
+		synctest.Wait()
+		if err := c.advance(PhaseNew, time.Minute, 0, 1); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

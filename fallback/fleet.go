@@ -133,7 +133,8 @@ func NewFleet(s *Store, cfg FleetConfig) (*Fleet, error) {
 }
 
 // Advance moves the fleet to phase to, in as many steps as are needed: from [PhaseOld] into a
-// ramp it goes through [PhaseMirror]. It returns nil when every live process is in that phase.
+// ramp it goes through [PhaseMirror]. It returns nil when every live process is in that phase, and
+// no call is running any more that began in another.
 // While it waits for a process, it keeps the record's target, so that others can see what it
 // waits for; when ctx ends it returns a [*WaitError] that names them, and the fleet stays where
 // it is until somebody advances again.
@@ -207,8 +208,13 @@ func (f *Fleet) step(ctx context.Context, to Phase) (done bool, waiting *WaitErr
 		return false, waiting, nil
 	}
 	behind := f.laggards(r, func(p Process) string {
-		if p.Phase != to {
+		switch {
+		case p.Phase != to:
 			return "it is in phase " + p.Phase.String()
+		case p.Step != r.Step && p.Busy > 0:
+			return fmt.Sprintf("%d calls that began before it took up the last step are still running", p.Busy)
+		case p.Step != r.Step:
+			return "it has not taken up the last step yet"
 		}
 		return ""
 	}, func(Process) int { return 0 })

@@ -8,7 +8,10 @@
 // them also write, and so does a client that knows nothing of hearth (not over memcached, where
 // nobody would be told). Each is then disturbed: the connections on which the processes hear of
 // changes are reset every second, and swallowed by a black hole until the link has been given up
-// and some time beyond, and given back.
+// and some time beyond, and given back. Over memcached only the processes that do not write are
+// disturbed: a writer whose bus is disturbed cannot tell anybody what it changed, so that others
+// would be stale for as long as that lasts, whatever they do. What is measured there is how the
+// readers' ends of the links fail.
 //
 // Then things happen to the servers while all go on: a Redis is killed and comes back empty after a
 // second (restart); a master is killed, a Sentinel makes its replica the master, and the old one

@@ -9,9 +9,9 @@ import (
 	"github.com/hearthcache/hearth/backends"
 )
 
-// SetMany stores every entry of m as [Cache.Set] does, in one round trip per remote tier. The
-// error, if any, is a [*WriteError] whose Errs are in the order of the sorted keys; what is not
-// in it was stored.
+// SetMany stores every entry of m as [Cache.Set] does, in one round trip per remote tier. An empty
+// key or a value that cannot be encoded is refused before anything is stored. Any other error is a
+// [*WriteError] whose Errs are in the order of the sorted keys; what is not in it was stored.
 func (c *Cache[V]) SetMany(ctx context.Context, m map[string]V) error {
 	keys := slices.Sorted(maps.Keys(m))
 	ws := make([]write[V], len(keys))

@@ -33,6 +33,8 @@ type result struct {
 	ColdPeak   *float64 `json:"source_loads_peak_cold_swap_per_s"`
 	HearthPeak *float64 `json:"source_loads_peak_hearth_per_s"`
 	Stale      *int64   `json:"stale_reads"`
+	Wrong      *int64   `json:"wrong_reads"`
+	Failed     *int64   `json:"failed_requests"` // what failed cannot be checked for staleness
 	Duration   *float64 `json:"duration_s"`
 }
 
@@ -49,8 +51,8 @@ func run(in io.Reader, out io.Writer) int {
 		fmt.Fprintln(out, "mainjob: the last line is no result:", err)
 		return 2
 	}
-	if r.Servers == nil || r.Requests == nil || r.Steady == nil || r.ColdPeak == nil || r.HearthPeak == nil || r.Stale == nil || r.Duration == nil {
-		fmt.Fprintln(out, "mainjob: the result lacks a field: servers, requests, source_loads_steady_per_s, source_loads_peak_cold_swap_per_s, source_loads_peak_hearth_per_s, stale_reads or duration_s")
+	if r.Servers == nil || r.Requests == nil || r.Steady == nil || r.ColdPeak == nil || r.HearthPeak == nil || r.Stale == nil || r.Wrong == nil || r.Failed == nil || r.Duration == nil {
+		fmt.Fprintln(out, "mainjob: the result lacks a field: servers, requests, source_loads_steady_per_s, source_loads_peak_cold_swap_per_s, source_loads_peak_hearth_per_s, stale_reads, wrong_reads, failed_requests or duration_s")
 		return 2
 	}
 	missed := r.missed()
@@ -76,6 +78,8 @@ func (r *result) missed() (missed []string) {
 	miss(*r.Requests <= 0, "%d requests", *r.Requests)
 	miss(*r.Steady <= 0, "%v loads/s without a migration: nothing to compare with", *r.Steady)
 	miss(*r.Stale != 0, "%d stale reads", *r.Stale)
+	miss(*r.Wrong != 0, "%d wrong reads", *r.Wrong)
+	miss(*r.Failed != 0, "%d failed requests", *r.Failed)
 	miss(!(*r.HearthPeak <= mostThroughHearth**r.Steady), "%v loads/s through hearth, at most %v times %v", *r.HearthPeak, mostThroughHearth, *r.Steady)
 	miss(r.Trace == "" && !(*r.ColdPeak >= leastForColdSwap**r.Steady), "%v loads/s by the cold swap, at least %d times %v", *r.ColdPeak, leastForColdSwap, *r.Steady)
 	miss(!(*r.Duration <= mostSeconds), "it took %v s, at most %d", *r.Duration, mostSeconds)

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	good   = `{"servers":"real","requests":90000,"source_loads_steady_per_s":1000,"source_loads_peak_cold_swap_per_s":5000,"source_loads_peak_hearth_per_s":1200,"stale_reads":0,"duration_s":40}`
-	traced = `{"servers":"real","trace":"w.gz","requests":90000,"source_loads_steady_per_s":1000,"source_loads_peak_cold_swap_per_s":1500,"source_loads_peak_hearth_per_s":1200,"stale_reads":0,"duration_s":40}`
+	good   = `{"servers":"real","requests":90000,"source_loads_steady_per_s":1000,"source_loads_peak_cold_swap_per_s":5000,"source_loads_peak_hearth_per_s":1200,"stale_reads":0,"wrong_reads":0,"failed_requests":0,"duration_s":40}`
+	traced = `{"servers":"real","trace":"w.gz","requests":90000,"source_loads_steady_per_s":1000,"source_loads_peak_cold_swap_per_s":1500,"source_loads_peak_hearth_per_s":1200,"stale_reads":0,"wrong_reads":0,"failed_requests":0,"duration_s":40}`
 )
 
 func TestRun_JudgesTheLastLine(t *testing.T) {
@@ -33,6 +33,8 @@ func TestRun_JudgesTheLastLine(t *testing.T) {
 		{"too slow", with(`"duration_s":40`, `"duration_s":40.1`), 1, "it took 40.1 s"},
 		{"nothing loaded", with(`"source_loads_steady_per_s":1000`, `"source_loads_steady_per_s":0`), 1, "nothing to compare with"},
 		{"no requests", with(`90000`, `0`), 1, "0 requests"},
+		{"a wrong read", with(`"wrong_reads":0`, `"wrong_reads":2`), 1, "2 wrong reads"},
+		{"a failed request", with(`"failed_requests":0`, `"failed_requests":3`), 1, "3 failed requests"},
 		{"a field is missing", with(`"stale_reads":0,`, ``), 2, "lacks a field"},
 		{"no line", "", 2, "no result"},
 		{"another line", "everything is fine", 2, "no result"},

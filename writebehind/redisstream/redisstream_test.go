@@ -80,7 +80,9 @@ func TestOpen_AnotherNumberOfPartitionsIsRefused(t *testing.T) {
 }
 
 func TestOpen_ServerThatWouldEvictTheQueueIsRefused(t *testing.T) {
-	client := newClient(t, serverstest.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru").Addr())
+	server := serverstest.Redis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+	serverstest.Real(t, server) // the stand-in has no eviction
+	client := newClient(t, server.Addr())
 	_, err := redisstream.Open(t.Context(), redisstream.Config{Client: client, Name: "q"})
 	if err == nil || !strings.Contains(err.Error(), "allkeys-lru") {
 		t.Errorf("accepted writes could be evicted: %v", err)

@@ -33,6 +33,7 @@ func (l *link) run() {
 // reset ends the link at once, with a reset on both sides.
 func (l *link) reset() {
 	l.once.Do(func() {
+		_, _ = l.client.SetLinger(0), l.server.SetLinger(0) // whoever closes them now resets them
 		close(l.dead)
 		reset(l.client)
 		reset(l.server)
@@ -101,7 +102,11 @@ func (l *link) carry(up bool, to *net.TCPConn, line <-chan chunk) {
 	e := effect{link: l, up: up, to: to}
 	for e.next(line) {
 	}
-	_ = to.CloseWrite()
+	select {
+	case <-l.dead: // the other side is to see a reset, not an end before it
+	default:
+		_ = to.CloseWrite()
+	}
 	for range line { // the reader must not block on us
 	}
 }

@@ -3,6 +3,7 @@ package writebehind_test
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,10 +48,11 @@ func TestShared_DeliveriesInAnOutageParkNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := newSource()
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		var calls [][]string
 		s.before = func(_ context.Context, ops []writebehind.Op[string]) error {
-			if down {
+			if down.Load() {
 				return errDown
 			}
 			var keys []string
@@ -68,7 +70,7 @@ func TestShared_DeliveriesInAnOutageParkNothing(t *testing.T) {
 		if n := w.Stats().Dead; n != 0 {
 			t.Errorf("%d parked in an outage", n)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if st := w.Stats(); st.Applied != 3 || st.Dead != 0 {

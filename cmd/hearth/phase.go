@@ -116,6 +116,14 @@ func (r *record) read(ctx context.Context) (now fallback.Record, err error) {
 	return now, nil
 }
 
+// failed tells a record that does not answer any more from a fleet that is not ready.
+func (r *record) failed(err error) error {
+	if errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnknown) {
+		return &exitError{exitConnect, fmt.Errorf("cannot reach %s: %w", r.url, err)}
+	}
+	return &exitError{exitFailed, err}
+}
+
 func getPhase(ctx context.Context, c *cli.Command, stdout io.Writer) error {
 	if err := none(c); err != nil {
 		return err
@@ -152,7 +160,7 @@ func setPhase(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) err
 	ctx, cancel := context.WithTimeout(ctx, c.Duration("wait"))
 	defer cancel()
 	if err := r.fleet.Advance(ctx, to); err != nil {
-		return &exitError{exitFailed, err}
+		return r.failed(err)
 	}
 	now, err := r.read(context.WithoutCancel(ctx))
 	if err != nil {
@@ -175,7 +183,7 @@ func forgetProcess(ctx context.Context, c *cli.Command, stdout io.Writer) error 
 		return usage("no process %q is in the record", name)
 	}
 	if err := r.fleet.Forget(ctx, name); err != nil {
-		return &exitError{exitFailed, err}
+		return r.failed(err)
 	}
 	now, err := r.read(ctx)
 	if err != nil {
@@ -195,6 +203,9 @@ func show(c *cli.Command, w io.Writer, r fallback.Record) error {
 	for _, name := range slices.Sorted(maps.Keys(r.Processes)) {
 		p := r.Processes[name]
 		fmt.Fprintf(w, "  %s  %v, seen %s ago", name, p.Phase, time.Since(p.Seen).Round(time.Second))
+		if p.Busy > 0 {
+			fmt.Fprintf(w, ", %d calls that began before are running", p.Busy)
+		}
 		if p.Owed > 0 {
 			fmt.Fprintf(w, ", owes %d invalidations", p.Owed)
 		}

@@ -87,10 +87,14 @@ func TestPhase_NamesTheProcessItWaitsFor(t *testing.T) {
 	if err := json.Unmarshal(it.Value, &r); err != nil {
 		t.Fatal(err)
 	}
-	r.Processes["web-2"] = fallback.Process{Seen: time.Now().Add(time.Hour), Owed: 1}
+	r.Processes["web-2"] = fallback.Process{Seen: time.Now().Add(time.Hour), Busy: 3, Owed: 1}
 	text, _ := json.Marshal(r)
 	if err := store.Set(t.Context(), "orders", backends.Item{Value: text}); err != nil {
 		t.Fatal(err)
+	}
+	if code, stdout, _ := hearth(t, "phase", "get", "--record", record, "--name", "orders"); code != exitOK ||
+		!strings.Contains(stdout, "3 calls that began before are running, owes 1 invalidations") {
+		t.Errorf("%d, %s", code, stdout)
 	}
 	code, _, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "--wait", "3s", "new")
 	if code != exitFailed || !strings.Contains(stderr, "web-2") {
@@ -100,6 +104,27 @@ func TestPhase_NamesTheProcessItWaitsFor(t *testing.T) {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 	if code, _, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "new"); code != exitOK {
+		t.Errorf("%d, %s", code, stderr)
+	}
+}
+
+func TestPhase_ARecordThatWentAwayIsNoFleetThatIsNotReady(t *testing.T) {
+	c, record := startRedis(t)
+	seen, _ := json.Marshal(fallback.Record{Processes: map[string]fallback.Process{"web-1": {Seen: time.Now(), Busy: 1}}})
+	if err := c.Set(t.Context(), "orders", seen, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() { // the server goes when the command has begun to wait
+		defer close(done)
+		for !strings.Contains(c.Get(t.Context(), "orders").Val(), `"target": "new"`) && t.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		c.ShutdownNoSave(t.Context())
+	}()
+	code, _, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "new")
+	<-done
+	if code != exitConnect || !strings.Contains(stderr, "cannot reach "+record) {
 		t.Errorf("%d, %s", code, stderr)
 	}
 }

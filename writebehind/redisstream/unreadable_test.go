@@ -97,7 +97,9 @@ func TestOpen_ClientThatWouldStandStillIsRefusedByName(t *testing.T) {
 }
 
 func TestWarnings_NameWhatTheServerDoesNotSync(t *testing.T) {
-	client := newClient(t, serverstest.Redis(t).Addr())
+	server := serverstest.Redis(t)
+	serverstest.Real(t, server) // the stand-in has no CONFIG
+	client := newClient(t, server.Addr())
 	for _, c := range []struct{ aof, fsync, want string }{
 		{"no", "always", "appendonly is no"},
 		{"yes", "everysec", "appendfsync is everysec"},

@@ -53,14 +53,15 @@ func TestL1Hit_CostsNoMoreThanTheBarePeers(t *testing.T) {
 	peers = append(peers, NewCache(4*hitKeys))
 	for _, p := range peers {
 		p.Fill(keys)
+		p.Lookup(all["zipf"], 0, 20*hitKeys) // warm: an entry's first hits tell the eviction policy of it
 		t.Cleanup(p.Close)
 	}
 	guards := map[string]map[string]float64{
 		"zipf": {"ristretto": 1.25, "ristretto-ttl": 0.8, "otter-ttl": 0.9},
 		"hot":  {"ristretto": 0.8, "ristretto-ttl": 0.6, "otter-ttl": 0.9},
 	}
-	// The whole cache has its goal at 1.2 as well; with both processors busy its rounds scatter most.
-	wide := map[string]float64{"serial": 1.4, "parallel": 2}
+	// The whole cache is held to its goal.
+	wide := map[string]float64{"serial": 1.2, "parallel": 1.2}
 	for g := range guards["zipf"] {
 		guards["zipf"][g] *= 1.2 // a hundred thousand keys live in a processor cache that others share
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/internal/servers"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
 
 // forbidding is a store on a server whose user may not run these commands.
@@ -15,7 +17,7 @@ func forbidding(t *testing.T, commands ...any) (s, other *Store) {
 	t.Helper()
 	addr, ok := realServer(t)
 	if !ok {
-		t.Skip("only a real server has ACLs")
+		serverstest.Need(t, servers.ErrNotInstalled) // the stand-in has no ACLs
 	}
 	other = open(t, addr, Config{})
 	do(t, other, "acl", "setuser", "boss", "on", ">secret", "~*", "&*", "+@all")

@@ -1,6 +1,9 @@
 package backends
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Invalidator tells this process that keys changed elsewhere, so that its L1 forgets them.
 type Invalidator interface {
@@ -31,6 +34,14 @@ type StoredOnly interface {
 type Selective interface {
 	// Hears reports whether changes of namespace's keys are heard.
 	Hears(namespace string) bool
+}
+
+// Paced is for an [Invalidator] that says how often it gives a sign of life. A cache that would give
+// the link up sooner refuses it: the link would go down and up with each of them.
+type Paced interface {
+	// Pace returns the longest pause between two calls of [Sink.Alive] on a link that works, such
+	// as the source's Ping; above zero.
+	Pace() time.Duration
 }
 
 // Sink is what a listening L1 offers an [Invalidator]. Methods return quickly and are safe for

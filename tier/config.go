@@ -98,8 +98,9 @@ type Local[V any] struct {
 	WhenDown WhenDown
 
 	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s. It must
-	// be longer than the pause between two signs of life of the Invalidator (its Ping), or the
-	// link goes down and up with each.
+	// be longer than the pause between two signs of life of the Invalidator (its Ping, 1 s unless
+	// set), or the link would go down and up with each: [New] refuses it where the source says its
+	// pace ([backends.Paced]; those of hearth do). Twice the Ping and more lets one answer be late.
 	DeadAfter time.Duration
 }
 
@@ -306,6 +307,9 @@ func (c *Config[V]) localDefaults(bad func(string, string, ...any)) {
 		bad("Local.Invalidator", "%v hears of another namespace, not of %q: give both the same", s, c.Namespace)
 	}
 	span(bad, "Local.DeadAfter", &l.DeadAfter, defaultDeadAfter)
+	if s, ok := l.Invalidator.(backends.Paced); ok && !l.Disabled && !iface.IsNil(s) && l.DeadAfter <= s.Pace() {
+		bad("Local.DeadAfter", "%v is not above the Ping of Local.Invalidator, %v: the link would count as dead between two signs of life", l.DeadAfter, s.Pace())
+	}
 	if l.WhenDown < Bypass || l.WhenDown > Serve {
 		bad("Local.WhenDown", "%d is none of Bypass, ShortTTL, Serve", l.WhenDown)
 	}

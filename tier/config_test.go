@@ -43,6 +43,8 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 		{"nil observer function", "Config.Observer: a nil tier.ObserverFunc", Config[string]{Remotes: one, Observer: ObserverFunc(nil)}},
 		{"typed nil invalidator", "Config.Local.Invalidator: a nil *tier.hollowPart", Config[string]{Remotes: one, Local: Local[string]{Invalidator: nilLink}}},
 		{"invalidator of another namespace", `Config.Local.Invalidator: an ear for usr hears of another namespace, not of "user"`, Config[string]{Namespace: "user", Remotes: one, Local: Local[string]{Invalidator: ear{"usr", nil}}}},
+		{"dead before the next sign of life", `Config.Local.DeadAfter: 1s is not above the Ping of Local.Invalidator, 1s`, Config[string]{Remotes: one, Local: Local[string]{DeadAfter: time.Second, Invalidator: slow{time.Second, nil}}}},
+		{"dead before the next sign of life, by default", `Config.Local.DeadAfter: 3s is not above the Ping of Local.Invalidator, 1m0s`, Config[string]{Remotes: one, Local: Local[string]{Invalidator: slow{time.Minute, nil}}}},
 		{"typed nil outbox", "Config.Outbox: a nil *tier.hollowPart", Config[string]{Remotes: one, Outbox: nilLink}},
 		{"typed nil codec", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Remotes: one, Format: codec.Config[string]{Codec: nilLink}}},
 		{"typed nil codec without remotes", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Format: codec.Config[string]{Codec: nilLink}}},
@@ -79,6 +81,31 @@ type ear struct {
 
 func (e ear) Hears(namespace string) bool { return e.namespace == namespace }
 func (e ear) String() string              { return "an ear for " + e.namespace }
+
+// slow is an Invalidator that says how often it gives a sign of life.
+type slow struct {
+	pace time.Duration
+	backends.Invalidator
+}
+
+func (s slow) Pace() time.Duration { return s.pace }
+
+func TestNew_TakesADeadAfterThatLeavesTimeForASignOfLife(t *testing.T) {
+	for _, l := range []Local[string]{
+		{DeadAfter: time.Second + 1, Invalidator: slow{time.Second, deaf{}}},
+		{DeadAfter: time.Second, Invalidator: deaf{}},                                    // does not say
+		{DeadAfter: time.Second, Invalidator: slow{time.Second, deaf{}}, Disabled: true}, // nobody waits for it
+	} {
+		open(t, Config[string]{Remotes: []Remote{{Name: "a", Store: memory.New(memory.Config{})}}, Local: l})
+	}
+}
+
+// deaf is an Invalidator that hears nothing.
+type deaf struct{}
+
+func (deaf) Watch(ctx context.Context, _ backends.Sink) error { <-ctx.Done(); return ctx.Err() }
+func (deaf) Publish(context.Context, []string) error          { return nil }
+func (deaf) PublishFlush(context.Context) error               { return nil }
 
 // hollowPart is every optional part of a Config in one; a nil one panics when it is used.
 type hollowPart struct {

@@ -58,6 +58,7 @@ var (
 	_ backends.Pinger      = (*Store)(nil)
 	_ backends.Scanner     = (*Store)(nil)
 	_ backends.Invalidator = (*Store)(nil)
+	_ backends.Paced       = (*Store)(nil)
 )
 
 // New returns an empty store.

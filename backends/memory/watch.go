@@ -49,6 +49,9 @@ func (s *Store) Watch(ctx context.Context, sink backends.Sink) error {
 	}
 }
 
+// Pace implements [backends.Paced]: a second.
+func (s *Store) Pace() time.Duration { return alivePeriod }
+
 // Publish implements [backends.Invalidator]: every watcher has forgotten keys when it returns.
 // A sink must not call back into Watch or Publish.
 func (s *Store) Publish(ctx context.Context, keys []string) error {

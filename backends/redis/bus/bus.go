@@ -44,7 +44,10 @@ type Source struct {
 	blind bool // tests only: gaps are not looked for
 }
 
-var _ backends.Invalidator = (*Source)(nil)
+var (
+	_ backends.Invalidator = (*Source)(nil)
+	_ backends.Paced       = (*Source)(nil)
+)
 
 // New returns a source that talks through client, a *Client (one server, or found through
 // Sentinel) or a *ClusterClient. It sends nothing yet.
@@ -69,6 +72,9 @@ func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
 
 // String names the source.
 func (s *Source) String() string { return s.talk.String() }
+
+// Pace implements [backends.Paced]: Config.Ping.
+func (s *Source) Pace() time.Duration { return s.talk.Timing.Ping }
 
 // Publish implements [backends.Invalidator]. It returns when the server has the message. Calls
 // that come while one is on its way go out together, at most 512 keys a message.

@@ -12,10 +12,37 @@ import (
 	"github.com/hearthcache/hearth/backends/redis"
 	"github.com/hearthcache/hearth/backends/redis/bus"
 	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
+	"github.com/hearthcache/hearth/backends/redis/stream"
 	"github.com/hearthcache/hearth/backends/redis/tracking"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 	"github.com/hearthcache/hearth/tier"
 )
+
+// A cache that takes its link for dead before the slowest source has given a sign of life is refused,
+// whichever source is in use.
+func TestPace_IsThatOfTheSlowestSource(t *testing.T) {
+	c := sinktest.Connect(t, "127.0.0.1:1") // nobody is asked
+	fast := must(tracking.New(c, tracking.Config{Namespace: "user", Ping: 10 * time.Millisecond}))(t)
+	usual := must(bus.New(c, bus.Config{Namespace: "user"}))(t)
+	slow := must(stream.New(c, stream.Config{Namespace: "user", Ping: 4 * time.Second}))(t)
+	all := must(New(Config{Sources: []backends.Invalidator{fast, slow, usual, silent{}}}))(t)
+	for _, s := range []struct {
+		backends.Paced
+		want time.Duration
+	}{{fast, 10 * time.Millisecond}, {usual, time.Second}, {slow, 4 * time.Second}, {all, 4 * time.Second}} {
+		if got := s.Pace(); got != s.want {
+			t.Errorf("%v has the pace %v, want %v", s.Paced, got, s.want)
+		}
+	}
+	_, err := tier.New(tier.Config[string]{Namespace: "user", Local: tier.Local[string]{Invalidator: all},
+		Remotes: []tier.Remote{{Name: "redis", Store: must(redis.New(c, redis.Config{}))(t)}}})
+	if err == nil || !strings.Contains(err.Error(), "Local.DeadAfter: 3s is not above the Ping of Local.Invalidator, 4s") {
+		t.Errorf("got %v, want both names and both values", err)
+	}
+}
+
+// silent is a source that does not say its pace.
+type silent struct{ backends.Invalidator }
 
 // Two processes of one user who may do everything but CLIENT TRACKING.
 func TestWatch_ACacheWithoutTheRightToTrackIsCoherentByTheBus(t *testing.T) {

@@ -42,6 +42,7 @@ var (
 	_ backends.Invalidator = (*Source)(nil)
 	_ backends.StoredOnly  = (*Source)(nil)
 	_ backends.Selective   = (*Source)(nil)
+	_ backends.Paced       = (*Source)(nil)
 )
 
 // New returns a source that uses the first of cfg.Sources that works.
@@ -212,6 +213,18 @@ func (s *Source) Hears(namespace string) bool {
 		}
 	}
 	return true
+}
+
+// Pace implements [backends.Paced] for the slowest source, since any may come into use. Those that
+// do not say count as zero.
+func (s *Source) Pace() time.Duration {
+	var slowest time.Duration
+	for _, inv := range s.cfg.Sources {
+		if p, ok := inv.(backends.Paced); ok {
+			slowest = max(slowest, p.Pace())
+		}
+	}
+	return slowest
 }
 
 // String names the source in use.

@@ -45,7 +45,10 @@ type Source struct {
 	blind bool // tests only: nobody looks whether the log still reaches back
 }
 
-var _ backends.Invalidator = (*Source)(nil)
+var (
+	_ backends.Invalidator = (*Source)(nil)
+	_ backends.Paced       = (*Source)(nil)
+)
 
 const (
 	defaultMaxEntries = 10_000 // some 20 MB at worst, of 512 keys of 4 bytes; 1 MB of single keys
@@ -81,6 +84,9 @@ func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
 
 // String names the source.
 func (s *Source) String() string { return s.talk.String() }
+
+// Pace implements [backends.Paced]: Config.Ping.
+func (s *Source) Pace() time.Duration { return s.talk.Timing.Ping }
 
 // Publish implements [backends.Invalidator]. It returns when the server has the entry. Calls
 // that come while one is on its way go out together, at most 512 keys an entry.

@@ -51,6 +51,7 @@ var (
 	_ backends.Invalidator = (*Source)(nil)
 	_ backends.StoredOnly  = (*Source)(nil)
 	_ backends.Selective   = (*Source)(nil)
+	_ backends.Paced       = (*Source)(nil)
 )
 
 // New returns a source for the servers behind client, a *Client (one server, or found through
@@ -95,6 +96,9 @@ func (s *Source) StoredOnly() bool { return true }
 func (s *Source) Hears(namespace string) bool {
 	return s.cfg.Namespace == "" || s.cfg.Namespace == namespace
 }
+
+// Pace implements [backends.Paced]: Config.Ping.
+func (s *Source) Pace() time.Duration { return s.timing.Ping }
 
 // Publish does nothing: the server has seen the change.
 func (s *Source) Publish(context.Context, []string) error { return nil }

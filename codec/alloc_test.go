@@ -40,6 +40,32 @@ func TestAllocations_BytesCostNone(t *testing.T) {
 	}
 }
 
+// Of a value in JSON only what it consists of is allocated: here two strings.
+func TestAllocations_JSONCostsWhatTheValueIsMadeOf(t *testing.T) {
+	type user struct {
+		ID          int
+		Name, Email string
+	}
+	if raceEnabled {
+		return
+	}
+	f := newFramer(t, codec.Config[user]{})
+	frame := mustAppend(t, f, "key", plainHeader(), user{ID: 7, Name: "Ada Lovelace", Email: "ada@example.org"})
+	var u user
+	n := testing.AllocsPerRun(200, func() {
+		u = user{}
+		if _, err := f.DecodeInto("key", frame, &u); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if n > 2 {
+		t.Errorf("DecodeInto allocates %v times, want 2", n)
+	}
+	if n := testing.AllocsPerRun(200, func() { _, u, _ = f.Decode("key", frame) }); n > 3 {
+		t.Errorf("Decode allocates %v times, want 3: the strings, and the value", n)
+	}
+}
+
 func BenchmarkAppend(b *testing.B) {
 	bench(b, func(f *codec.Framer[[]byte], buf, v, _ []byte) { _, _ = f.Append(buf, "key", plainHeader(), v) })
 }

@@ -32,11 +32,14 @@ func (cborCodec[V]) Append(dst []byte, v V) ([]byte, error) {
 }
 
 // Decode implements [Codec].
-func (cborCodec[V]) Decode(p []byte) (V, error) {
+func (c cborCodec[V]) Decode(p []byte) (V, error) {
 	var v V
-	err := cborModes().dec.Unmarshal(p, &v)
+	err := c.decodeInto(p, &v)
 	return v, err
 }
+
+// decodeInto implements [filler].
+func (cborCodec[V]) decodeInto(p []byte, v *V) error { return cborModes().dec.Unmarshal(p, v) }
 
 type cborMode struct {
 	enc cbor.EncMode

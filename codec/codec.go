@@ -25,6 +25,12 @@ type Codec[V any] interface {
 	Decode(p []byte) (V, error)
 }
 
+// filler is a codec that decodes into memory that is there already. v is zero before, and where
+// there is an error what it holds after is of no use.
+type filler[V any] interface {
+	decodeInto(p []byte, v *V) error
+}
+
 // The ids of the codecs of this package, as they are in frames.
 const (
 	idNone byte = 0 // no payload: a negative frame

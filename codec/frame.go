@@ -48,39 +48,62 @@ func (f *Framer[V]) AppendNegative(dst []byte, key string, h Header) ([]byte, er
 // Decode reads a frame that was stored under key. Every error is an [ErrUnreadable]. A negative
 // frame gives the zero V, no error, and Header.Negative. The header of an unreadable frame is
 // not returned: it is not to be trusted.
-func (f *Framer[V]) Decode(key string, frame []byte) (Header, V, error) {
-	var zero V
+func (f *Framer[V]) Decode(key string, frame []byte) (h Header, v V, err error) {
+	h, c, payload, err := f.unpack(key, frame)
+	if err != nil || h.Negative {
+		return h, v, err
+	}
+	if v, err = f.decode(c, payload); err != nil {
+		return Header{}, v, err
+	}
+	return h, v, nil
+}
+
+// DecodeInto is [Framer.Decode] that puts the value where v points, which saves an allocation
+// where that is in memory already. What is there must be the zero V, and is again after an error.
+func (f *Framer[V]) DecodeInto(key string, frame []byte, v *V) (Header, error) {
+	h, c, payload, err := f.unpack(key, frame)
+	if err != nil || h.Negative {
+		return h, err
+	}
+	if into, ok := c.(filler[V]); ok {
+		err = f.decodeInto(into, payload, v)
+	} else {
+		*v, err = f.decode(c, payload)
+	}
+	if err != nil {
+		return Header{}, err
+	}
+	return h, nil
+}
+
+// unpack returns a frame's header, and its payload and what decodes it unless it is negative.
+func (f *Framer[V]) unpack(key string, frame []byte) (h Header, c Codec[V], payload []byte, err error) {
 	h, s, err := parse(frame)
 	if err != nil {
-		return Header{}, zero, err
+		return Header{}, nil, nil, err
 	}
-	payload, err := f.open(key, frame, s)
-	if err != nil {
-		return Header{}, zero, err
+	if payload, err = f.open(key, frame, s); err != nil {
+		return Header{}, nil, nil, err
 	}
 	if s.schema != f.schema {
-		return Header{}, zero, fmt.Errorf("%w: %d, want %d", ErrSchema, s.schema, f.schema)
+		return Header{}, nil, nil, fmt.Errorf("%w: %d, want %d", ErrSchema, s.schema, f.schema)
 	}
 	if h.Negative {
-		return h, zero, nil
+		return h, nil, nil, nil
 	}
-	c := f.readers[s.codec]
-	if c == nil {
-		return Header{}, zero, fmt.Errorf("%w: id %d", ErrUnknownCodec, s.codec)
+	if c = f.readers[s.codec]; c == nil {
+		return Header{}, nil, nil, fmt.Errorf("%w: id %d", ErrUnknownCodec, s.codec)
 	}
 	if len(payload) > f.limit && !f.off.bound {
-		return Header{}, zero, ErrTooLarge
+		return Header{}, nil, nil, ErrTooLarge
 	}
 	if s.compression != None {
 		if payload, err = s.compression.decompress(payload, f.bound()); err != nil {
-			return Header{}, zero, err
+			return Header{}, nil, nil, err
 		}
 	}
-	v, err := f.decode(c, payload)
-	if err != nil {
-		return Header{}, zero, err
-	}
-	return h, v, nil
+	return h, c, payload, nil
 }
 
 func (f *Framer[V]) bound() int {
@@ -122,6 +145,25 @@ func (f *Framer[V]) decode(c Codec[V], payload []byte) (v V, err error) {
 		return zero, fmt.Errorf("%w: %w", ErrDecode, err)
 	}
 	return v, nil
+}
+
+// decodeInto is decode in place.
+func (f *Framer[V]) decodeInto(c filler[V], payload []byte, v *V) (err error) {
+	defer func() {
+		if !f.off.recovery {
+			if r := recover(); r != nil {
+				err = fmt.Errorf("%w: %T panicked: %v", ErrDecode, c, r)
+			}
+		}
+		if err != nil {
+			var zero V
+			*v = zero
+		}
+	}()
+	if err = c.decodeInto(payload, v); err != nil {
+		return fmt.Errorf("%w: %w", ErrDecode, err)
+	}
+	return nil
 }
 
 // shrink compresses the payload, which begins at at, where that is asked for and pays.

@@ -64,9 +64,11 @@ type Config struct {
 	OldKey     func(key string) string
 	FromOldKey func(oldKey string) (key string, ok bool)
 
-	// Legacy turns a value of old that hearth did not write into what readers of this Store
-	// expect, e.g. a frame; it is copied to new in that form. An error makes the value a miss.
-	// nil = such values are left as they are.
+	// Legacy turns a value that hearth did not write into what readers of this Store expect, e.g.
+	// a frame ([codec.Framer.Append] makes them, see the example). Values of old are copied to new in that
+	// form; those of new, where another client writes already or "hearth copy" has put them as
+	// they were, are read so too, and stay as they are. An error makes the value a miss. nil =
+	// such values are left as they are.
 	Legacy func(key string, it backends.Item) (backends.Item, error)
 
 	// UnknownTTL is the lifetime of a copy when nobody can tell how long the original still
@@ -297,9 +299,9 @@ func (s *Store) spawn(fn func()) bool {
 }
 
 func newMember(c Member, index int, cfg Config) (*member, error) {
-	m := &member{name: c.Name, store: c.Store, caps: backends.CapsOf(c.Store), index: index}
+	m := &member{name: c.Name, store: c.Store, caps: backends.CapsOf(c.Store), index: index, legacy: cfg.Legacy}
 	if index > 0 {
-		m.key, m.legacy = cfg.OldKey, cfg.Legacy
+		m.key = cfg.OldKey
 	}
 	m.owed.limit = cfg.MaxOwed
 	timeout := c.Timeout

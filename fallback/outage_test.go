@@ -363,6 +363,10 @@ func TestLegacy_ForeignValuesAreReframedWhenReadAndCopied(t *testing.T) {
 	p.holds(p.fresh, "k", "framed:v")
 	p.holds(p.old, "app:k", "v")
 	p.misses("bad")
+	p.put(p.fresh, "bulk", "v") // "hearth copy" brings values as they are
+	p.put(p.fresh, "newly bad", "bad")
+	p.gets("bulk", "framed:v")
+	p.misses("newly bad")
 	p.ok(p.s.Delete(t.Context(), "k"))
 	p.holds(p.old, "app:k", "")
 }

@@ -15,7 +15,7 @@ const (
 )
 
 // Scan implements [backends.Scanner]: where new answers for some keys its keys come first, then
-// those of old, so a key that is in both comes twice.
+// those of old, so a key that is in both comes twice. In PhaseRetire old is not read.
 func (s *Store) Scan(ctx context.Context, cursor string, yield func(keys []string, next string) error) error {
 	where, inner := scanNew, ""
 	if s.Phase() <= PhaseMirror {
@@ -26,13 +26,17 @@ func (s *Store) Scan(ctx context.Context, cursor string, yield func(keys []strin
 	}
 	switch where {
 	case scanNew:
+		retired := s.Phase() == PhaseRetire
 		err := s.new.caps.Scanner.Scan(ctx, inner, func(keys []string, next string) error {
-			if next == "" {
+			switch {
+			case next == "" && retired:
+				return yield(keys, "")
+			case next == "":
 				return yield(keys, scanOld)
 			}
 			return yield(keys, scanNew+next)
 		})
-		if err != nil {
+		if err != nil || retired {
 			return s.new.wrap("scan", "", err)
 		}
 		return s.scanOld(ctx, "", yield)

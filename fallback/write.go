@@ -1,6 +1,7 @@
 package fallback
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 
@@ -12,7 +13,8 @@ import (
 // write loses its lease when the key is changed or forgotten in new, one that begins later
 // reads the new value or none; and of two writers whose authorities differ, one in PhaseMirror
 // and one in PhaseNew, at least one takes away what the other wrote before both return, so that
-// the stores never keep two different values.
+// the stores never keep two different values. With [Config.Both] that takes a look at new after old
+// was written: one more round trip.
 //
 // What the other store could not be told is owed to it, and barred here until then. Where some
 // process may be reading it meanwhile (PhaseMirror and Ramp, whose neighbours take the other
@@ -65,10 +67,11 @@ func first(errs ...error) error {
 // forget makes the store that is not the authority forget key after a write (or, with
 // Config.Both, old take it). It returns an error if the caller must know of a failure.
 func (s *Store) forget(ctx context.Context, v view, key string, it backends.Item, written bool) error {
-	if v.newAnswers() {
-		if s.cfg.Both && written {
-			mark := s.old.owed.mark()
-			if s.old.set(ctx, key, it) == nil {
+	if v.newAnswers() && s.cfg.Both && written {
+		mark := s.old.owed.mark()
+		if s.old.set(ctx, key, it) == nil {
+			now, err := s.new.get(ctx, key, false)
+			if s.agrees(it, backends.Result{Item: now, Err: err}) {
 				s.old.owed.settle(key, mark)
 				return nil
 			}
@@ -85,6 +88,13 @@ func (s *Store) forget(ctx context.Context, v view, key string, it backends.Item
 		return fmt.Errorf("%w: %w", ErrOwed, err)
 	}
 	return err
+}
+
+// agrees reports whether new has what was just written to old as well. Two writers can come to the
+// stores in different order; whoever is the last in old has new's last value before its eyes here,
+// and old forgets what is not that.
+func (s *Store) agrees(it backends.Item, now backends.Result) bool {
+	return now.Err == nil && bytes.Equal(now.Item.Value, it.Value) && (now.Item.Flags == it.Flags || !s.caps.Flags)
 }
 
 // other returns the store that is not the authority.
@@ -172,8 +182,13 @@ func (s *Store) alsoOld(ctx context.Context, entries []backends.KeyItem, at []in
 	}
 	mark := s.old.owed.mark()
 	errs := s.old.setMany(ctx, entries)
+	own := make([]string, len(entries))
 	for j, e := range entries {
-		if errs != nil && errs[j] != nil {
+		own[j] = e.Key
+	}
+	now := s.new.getMany(ctx, own, false)
+	for j, e := range entries {
+		if errs != nil && errs[j] != nil || !s.agrees(e.Item, now[j]) {
 			keys, from = append(keys, e.Key), append(from, at[j])
 			continue
 		}

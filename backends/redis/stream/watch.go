@@ -113,7 +113,9 @@ func (w *watch) begin(ctx context.Context, c *goredis.Client) error {
 		return err
 	}
 	w.ledger = note.Ledger{Blind: w.blind}
-	w.board.Flush("the log was joined at its end")
+	if w.up { // else coming up flushes
+		w.board.Flush("the log was joined at its end")
+	}
 	return nil
 }
 

@@ -11,8 +11,8 @@ import (
 )
 
 // Board keeps book of the lines of one source and tells a sink what follows: the link is up
-// while every line is. Whatever is reported while one is not is dropped, since coming up again
-// flushes. Safe for concurrent use.
+// while every line is. What a line says is passed on while others are down too: an L1 may go on
+// meanwhile. Safe for concurrent use.
 type Board struct {
 	// Unflushed is for tests only: coming up does not flush.
 	Unflushed bool
@@ -23,6 +23,7 @@ type Board struct {
 	mu    sync.Mutex // held while the sink is told, so that it hears things in order
 	lines map[string]*state
 	up    bool
+	begun bool // the sink has been flushed once
 }
 
 type state struct {
@@ -67,13 +68,19 @@ func (b *Board) Remove(line string) {
 	b.rise("a node has gone")
 }
 
-// Up notes that a line works from here on.
+// Up notes that a line works from here on. What it would have said before is unknown.
 func (b *Board) Up(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.lines[line]; s != nil {
-		s.up, s.heard = true, time.Now()
-		b.rise("connected")
+	s := b.lines[line]
+	if s == nil {
+		return
+	}
+	was := s.up
+	s.up, s.heard = true, time.Now()
+	b.rise("connected")
+	if !was && !b.up && b.begun {
+		b.flush(line + " is connected, others are not")
 	}
 }
 
@@ -88,10 +95,15 @@ func (b *Board) rise(reason string) {
 		}
 	}
 	b.up = true
+	b.flush(reason)
+	b.sink.Alive()
+}
+
+func (b *Board) flush(reason string) {
+	b.begun = true
 	if !b.Unflushed {
 		b.sink.Flush(reason)
 	}
-	b.sink.Alive()
 }
 
 // Down notes that a line is gone.
@@ -126,22 +138,25 @@ func (b *Board) Heard(line string) {
 	b.sink.Alive()
 }
 
-// Forget passes keys on while the link is up.
+// Forget passes keys on; before the first ones everything is flushed.
 func (b *Board) Forget(keys []string) {
+	if len(keys) == 0 {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.up && len(keys) > 0 {
-		b.sink.Forget(keys)
+	if !b.begun {
+		b.flush("the first news")
 	}
+	b.sink.Forget(keys)
 }
 
-// Flush passes a flush on while the link is up.
+// Flush passes a flush on.
 func (b *Board) Flush(reason string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.up {
-		b.sink.Flush(reason)
-	}
+	b.begun = true
+	b.sink.Flush(reason)
 }
 
 // Lines returns the names of the lines, sorted.

@@ -21,7 +21,10 @@ func copyCommand(stdout, stderr io.Writer) *cli.Command {
 		UsageText: "hearth copy --from URL --to URL [--state FILE] [options]",
 		Description: `Keys that the target holds are left alone unless --overwrite says otherwise, so a copy can
 be repeated, and does no harm beside a service that writes to the target already. With --state
-it goes on where it was stopped or killed.
+it goes on where it was stopped or killed; when it is finished, the same command says so and
+exits with 1 until the file is removed.
+
+Where the two share servers, keys that begin with --add-prefix are taken for copies and left out.
 
 While a service runs in phase Mirror or later, use --fenced: it closes the moment between
 reading a value and writing it, in which the service may change it.`,
@@ -31,7 +34,7 @@ reading a value and writing it, in which the service may change it.`,
 			&cli.BoolFlag{Name: "fenced", Usage: "take a lease on every key first, so that no change is undone (readers of the target must be hearth's)"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, count what would be copied", Aliases: []string{"n"}},
 			&cli.IntFlag{Name: "batch", Usage: "at most `KEYS` in a pipeline; less with large values", Value: 500, Validator: atLeast(1)},
-			&cli.DurationFlag{Name: "patience", Usage: "`TIME` a server may be away before the copy gives up", Value: 30 * time.Second},
+			patienceFlag("the copy"),
 		),
 		Action: func(ctx context.Context, c *cli.Command) error { return runCopy(ctx, c, stdout, stderr) },
 	}
@@ -73,7 +76,7 @@ func runCopy(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) erro
 		err = errors.New("interrupted")
 		fallthrough
 	case err != nil:
-		if job.StateFile != "" && rep.Runs > 0 {
+		if job.StateFile != "" && rep.Runs > 0 && !errors.Is(err, bulk.ErrFinished) {
 			err = fmt.Errorf("%w; the same command goes on from here", err)
 		}
 		return &exitError{exitFailed, err}

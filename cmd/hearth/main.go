@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/urfave/cli/v3"
@@ -171,6 +172,7 @@ func endpointFlags() []cli.Flag {
 		&cli.StringFlag{Name: "to", Usage: "`URL` of the other one", Sources: cli.EnvVars("HEARTH_TO")},
 		&cli.StringFlag{Name: "prefix", Usage: "only keys that begin with `TEXT`"},
 		&cli.StringFlag{Name: "match", Usage: "only keys that match a `PATTERN` as of Redis: * ? [a-z] \\"},
+		&cli.StringFlag{Name: "except", Usage: "no keys that begin with `TEXT`"},
 		&cli.StringFlag{Name: "strip-prefix", Usage: "take `TEXT` off the keys; keys without it are left out"},
 		&cli.StringFlag{Name: "add-prefix", Usage: "put `TEXT` in front of the keys, after that"},
 		&cli.IntFlag{Name: "workers", Usage: "`NUMBER` of workers", Value: 4, Validator: atLeast(1)},
@@ -180,6 +182,11 @@ func endpointFlags() []cli.Flag {
 		&cli.BoolFlag{Name: "json", Usage: "print the report as one line of JSON"},
 		&cli.BoolFlag{Name: "quiet", Usage: "no progress", Aliases: []string{"q"}},
 	}
+}
+
+// patienceFlag is for work that goes on after a server was away.
+func patienceFlag(work string) cli.Flag {
+	return &cli.DurationFlag{Name: "patience", Usage: "`TIME` a server may be away before " + work + " gives up", Value: 30 * time.Second}
 }
 
 func atLeast(least int) func(int) error {
@@ -192,7 +199,7 @@ func atLeast(least int) func(int) error {
 }
 
 func filterOf(c *cli.Command) bulk.Filter {
-	return bulk.Filter{Prefix: c.String("prefix"), Match: c.String("match"), StripPrefix: c.String("strip-prefix"), AddPrefix: c.String("add-prefix")}
+	return bulk.Filter{Prefix: c.String("prefix"), Match: c.String("match"), Except: c.String("except"), StripPrefix: c.String("strip-prefix"), AddPrefix: c.String("add-prefix")}
 }
 
 func optionsOf(c *cli.Command) bulk.Options {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hearthcache/hearth/cmd/hearth/internal/bulk"
@@ -28,6 +29,16 @@ func newProgress(w io.Writer) *progress {
 		p.terminal = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
 	return p
+}
+
+// troubleTo returns what says on w that a server is asked again. Safe for concurrent use.
+func troubleTo(w io.Writer) func(string) {
+	var mu sync.Mutex
+	return func(text string) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintln(w, text+"; trying again")
+	}
 }
 
 func (p *progress) show(now bulk.Progress) {

@@ -31,6 +31,7 @@ type copyReport struct {
 	Seconds   float64          `json:"seconds"`
 	Rate      float64          `json:"keys_per_second"`
 	Failures  []bulk.FailedKey `json:"failures,omitempty"`
+	Remarks   []string         `json:"remarks,omitempty"`
 	Error     string           `json:"error,omitempty"`
 }
 
@@ -39,7 +40,7 @@ func newCopyReport(j *bulk.Job, r bulk.Report, err error) *copyReport {
 		Command: "copy", From: j.From.String(), To: j.To.String(), DryRun: j.DryRun, Complete: r.Complete, Resumed: r.Resumed,
 		Listed: r.Listed, Copied: r.Fates[bulk.Copied], Skipped: r.Skipped(), Filtered: r.Fates[bulk.Filtered],
 		Failed: r.Fates[bulk.Failed], Bytes: r.Bytes, FlagsLost: r.FlagsLost, NoExpiry: r.NoExpiry,
-		Seconds: r.Seconds, Rate: r.PerSecond, Failures: r.Samples,
+		Seconds: r.Seconds, Rate: r.PerSecond, Failures: r.Samples, Remarks: r.Remarks,
 	}
 	if err != nil {
 		c.Error = err.Error()
@@ -98,6 +99,9 @@ func (c *copyReport) write(w io.Writer) {
 		fmt.Fprintf(w, "          %s: %s\n", f.Key, f.Error)
 	}
 	fmt.Fprintf(w, "%-9s %.1f s, %s keys/s\n", "took", c.Seconds, thousands(int64(c.Rate)))
+	for _, text := range c.Remarks {
+		fmt.Fprintln(w, "note:", text)
+	}
 }
 
 // thousands writes n with a comma after every three digits.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,8 @@ type Job struct {
 	// Progress is called now and then, and once at the end.
 	Progress func(Progress)
 
-	unfenced func() // tests only: runs between reading the source and writing the target
+	unfenced func()        // tests only: runs between reading the source and writing the target
+	hold     time.Duration // of leases, shorter in tests
 }
 
 // Progress is how far a copy has come.
@@ -69,24 +71,40 @@ type Report struct {
 	Seconds   float64
 	PerSecond float64 // keys of this run
 	Runs      int
+	Remarks   []string // what is to be known of the list of keys
 }
+
+// ErrFinished is in the error of a copy whose state file says that it was done before.
+var ErrFinished = errors.New("this copy is finished")
+
+const defaultPatience = 30 * time.Second
 
 // batchBytes bounds what a worker holds of values at a time.
 const batchBytes = 4 << 20
 
 // Copy carries out j. It returns a report even with an error, which says why the copy is not
-// complete; with a state file, the same call goes on where it stopped. Keys that failed one by
-// one are in the report and are no error.
+// complete; with a state file, the same call goes on where it stopped, and one that has nothing
+// left to do returns [ErrFinished] with the report of back then. Keys that failed one by one are
+// in the report and are no error.
+//
+// Where the two share servers, keys that begin with Filter.AddPrefix are left out: they are
+// copies.
 func Copy(ctx context.Context, j Job) (Report, error) {
 	c, err := newCopier(j)
 	if err != nil {
 		return Report{}, err
 	}
 	if c.state.Done {
-		return c.report(true), nil
+		return c.report(true), fmt.Errorf("%w: %s says so since %s; remove the file to copy once more", ErrFinished, c.StateFile, c.lastSaved.Format(time.RFC3339))
 	}
 	err = c.run(ctx)
+	for _, r := range j.From.remarks() {
+		if !slices.Contains(c.state.Remarks, r) {
+			c.state.Remarks = append(c.state.Remarks, r)
+		}
+	}
 	if c.StateFile != "" {
+		c.state.Open = false
 		c.state.Spent += time.Since(c.began).Seconds()
 		err = errors.Join(err, c.state.save(c.StateFile))
 	}
@@ -100,6 +118,8 @@ type copier struct {
 	began     time.Time
 	before    int64     // keys done by earlier runs
 	lastSaved time.Time // by the run before
+	killed    bool      // the run before; it left no word of its end
+	ahead     Tally     // of batches behind which there is no place to go on from yet
 
 	done, copied, failed atomic.Int64
 	trouble              atomic.Pointer[string]
@@ -120,10 +140,13 @@ func newCopier(j Job) (*copier, error) {
 		j.Checkpoint = time.Second
 	}
 	if j.Patience <= 0 {
-		j.Patience = 30 * time.Second
+		j.Patience = defaultPatience
+	}
+	if j.hold <= 0 {
+		j.hold = leaseTime
 	}
 	c := &copier{Job: j, began: time.Now(), pace: pace{rate: j.Rate}}
-	c.state = state{Version: stateVersion, From: j.From.name, To: j.To.name, Job: job(j.From.name, j.To.name, &j.Filter, j.Mode)}
+	c.state = state{Version: stateVersion, From: j.From.name, To: j.To.name, Job: j.id()}
 	if j.DryRun {
 		c.StateFile = ""
 	}
@@ -133,11 +156,12 @@ func newCopier(j Job) (*copier, error) {
 			return nil, err
 		}
 		c.resumed = s.Runs > 0
-		c.lastSaved = s.Saved
+		c.lastSaved, c.killed = s.Saved, s.Open
 		c.state = s
 		c.before = s.Tally.Listed
 		if !s.Done {
 			c.state.Runs++
+			c.state.Open = true
 			if err := c.state.save(c.StateFile); err != nil { // better now than after an hour
 				return nil, err
 			}
@@ -157,6 +181,14 @@ type numbered struct {
 }
 
 func (c *copier) run(ctx context.Context) error {
+	shared, err := false, error(nil)
+	if err := c.try(ctx, func() (bool, error) {
+		shared, err = shares(ctx, c.From, c.To)
+		return false, err
+	}); err != nil {
+		return err
+	}
+	c.Filter = c.Filter.without(shared)
 	if err := c.awaitLeases(ctx); err != nil {
 		return err
 	}
@@ -196,6 +228,8 @@ func (c *copier) run(ctx context.Context) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	c.state.Tally.add(c.ahead)
+	c.ahead = Tally{}
 	c.state.Done = true
 	return nil
 }
@@ -277,7 +311,13 @@ func (c *copier) move(ctx context.Context, from, to session, server int, keys []
 			for _, r := range which {
 				*r = Record{Listed: r.Listed, token: r.token, cas: r.cas}
 			}
-			return false, from.read(ctx, server, which)
+			if err := from.read(ctx, server, which); err != nil {
+				return false, err
+			}
+			if c.From.pads(c.To) {
+				unpad(which)
+			}
+			return false, nil
 		})
 	}
 	for i, k := range keys {
@@ -320,9 +360,14 @@ type permanent struct{ error }
 // Unwrap returns the error itself.
 func (p permanent) Unwrap() error { return p.error }
 
-// try calls f until it succeeds, for as long as the servers may be away. A call that got
-// anything done starts the wait anew.
+// try calls f until it succeeds, for as long as the servers may be away.
 func (c *copier) try(ctx context.Context, f func() (progressed bool, err error)) error {
+	return try(ctx, c.Patience, func(text string) { c.trouble.Store(&text) }, f)
+}
+
+// try calls f until it succeeds or has failed for as long as patience lasts. A call that got
+// anything done starts the wait anew. Each failure that is tried again is said.
+func try(ctx context.Context, patience time.Duration, say func(string), f func() (progressed bool, err error)) error {
 	since := time.Now()
 	for delay := 50 * time.Millisecond; ; delay = min(2*delay, 2*time.Second) {
 		progressed, err := f()
@@ -338,11 +383,10 @@ func (c *copier) try(ctx context.Context, f func() (progressed bool, err error))
 		if progressed {
 			since, delay = time.Now(), 50*time.Millisecond
 		}
-		if time.Since(since)+delay > c.Patience {
-			return fmt.Errorf("given up after %v: %w", c.Patience, err)
+		if time.Since(since)+delay > patience {
+			return fmt.Errorf("given up after %v: %w", patience, err)
 		}
-		text := err.Error()
-		c.trouble.Store(&text)
+		say(err.Error())
 		select {
 		case <-time.After(delay):
 		case <-ctx.Done():
@@ -374,11 +418,12 @@ func (c *copier) collect(ctx context.Context, finished <-chan numbered) error {
 					break
 				}
 				delete(early, next)
-				c.state.Tally.add(b.tally)
+				c.ahead.add(b.tally)
 				if b.batch.next != "" {
-					c.state.Cursor = b.batch.next
+					c.state.Cursor, dirty = b.batch.next, true
+					c.state.Tally.add(c.ahead)
+					c.ahead = Tally{}
 				}
-				dirty = true
 			}
 		case <-save.C:
 			if dirty && c.StateFile != "" {
@@ -394,7 +439,9 @@ func (c *copier) collect(ctx context.Context, finished <-chan numbered) error {
 }
 
 func (c *copier) report(complete bool) Report {
-	r := Report{Tally: c.state.Tally, Complete: complete, Resumed: c.resumed, Runs: c.state.Runs, Seconds: time.Since(c.began).Seconds()}
+	r := Report{Complete: complete, Resumed: c.resumed, Runs: c.state.Runs, Seconds: time.Since(c.began).Seconds(), Remarks: c.state.Remarks}
+	r.add(c.state.Tally)
+	r.add(c.ahead)
 	r.PerSecond = float64(r.Listed-c.before) / max(r.Seconds, 1e-9)
 	return r
 }

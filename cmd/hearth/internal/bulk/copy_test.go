@@ -2,6 +2,7 @@ package bulk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -264,12 +265,44 @@ func TestCopy_GoesOnWhereItStopped(t *testing.T) {
 		if got := b.estimate(t.Context()); got != n {
 			t.Errorf("%d keys in the target", got)
 		}
-		if third := mustCopy(t, j); third.Listed != again.Listed || third.Seconds > 1 {
-			t.Error("a finished copy was done again")
+		third, err := Copy(t.Context(), j)
+		if !errors.Is(err, ErrFinished) || !strings.Contains(err.Error(), "remove the file") || third.Listed != again.Listed {
+			t.Errorf("a finished copy that is begun again says %v", err)
 		}
-		j.Mode = Overwrite
-		if _, err := Copy(t.Context(), j); err == nil || !strings.Contains(err.Error(), "another copy") {
-			t.Errorf("the state of another job was accepted: %v", err)
+		for what, other := range map[string]Job{
+			"another mode":         {From: a, To: b, Mode: Overwrite},
+			"another filter":       {From: a, To: b, Filter: Filter{Except: "x"}},
+			"other keys held back": {From: a, To: &Endpoint{endpoint: b.endpoint, name: b.name, hashKeys: true}},
+		} {
+			other.StateFile = j.StateFile
+			if _, err := Copy(t.Context(), other); err == nil || !strings.Contains(err.Error(), "another copy") {
+				t.Errorf("%s: its state was accepted: %v", what, err)
+			}
+		}
+	}
+}
+
+// Keys that the list alone settles count once, however often the copy was stopped.
+func TestCopy_CountsFilteredKeysOnceOverAllRuns(t *testing.T) {
+	const n = 20_000
+	from, to := startMemcached(t, 1), startRedis(t)
+	fill(t, from, n)
+	a, b := openBoth(t, from.url(), to.url(), Options{})
+	j := Job{From: a, To: b, Filter: Filter{Match: "*[02468]"}, StateFile: filepath.Join(t.TempDir(), "state"), Rate: 20_000}
+	for stop := int64(2000); ; stop += 4000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		j.Progress = func(p Progress) {
+			if p.Done > stop {
+				cancel()
+			}
+		}
+		r, err := Copy(ctx, j)
+		cancel()
+		if err == nil {
+			if r.Runs < 3 || r.Fates[Filtered] != n/2 || r.Listed != n/2+r.Fates[Copied]+r.Fates[Exists] {
+				t.Errorf("%d runs, %d listed, fates %v", r.Runs, r.Listed, r.Fates)
+			}
+			return
 		}
 	}
 }

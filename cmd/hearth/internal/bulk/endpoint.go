@@ -12,7 +12,8 @@ import (
 // Endpoint is a server or a fleet to copy from or to.
 type Endpoint struct {
 	endpoint
-	name string // without the password
+	name     string // without the password
+	hashKeys bool
 }
 
 // String returns the URL without its password.
@@ -39,6 +40,10 @@ type endpoint interface {
 	// session returns what one worker uses.
 	session() session
 	keepsFlags() bool
+	// places names every server, so that two endpoints with a common one have a common name.
+	places(ctx context.Context) ([]string, error)
+	// remarks are what is to be known of the lists that scan has given so far.
+	remarks() []string
 	close() error
 }
 
@@ -116,7 +121,7 @@ func Open(rawURL string, o Options) (*Endpoint, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", Redact(rawURL), withoutURL(err))
 	}
-	return &Endpoint{endpoint: e, name: Redact(rawURL)}, nil
+	return &Endpoint{endpoint: e, name: Redact(rawURL), hashKeys: o.HashKeys}, nil
 }
 
 // schemeOf returns what is in front of "://", "" if that is missing.

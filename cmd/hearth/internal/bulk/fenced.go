@@ -7,12 +7,11 @@ import (
 	"github.com/hearthcache/hearth/backends/memcached"
 )
 
-// leaseTime is how long a lease of a fenced copy lasts: far longer than a batch takes. After
-// leasesGone they have ended on a server whose clock counts seconds, too.
-const (
-	leaseTime  = 10 * time.Second
-	leasesGone = leaseTime + 2*time.Second
-)
+// leaseTime is how long a lease of a fenced copy lasts: far longer than a batch takes.
+const leaseTime = 10 * time.Second
+
+// leasesGone is the time after which leases have ended on a server whose clock counts seconds, too.
+func (c *copier) leasesGone() time.Duration { return c.hold + 2*time.Second }
 
 // moveFenced copies open under leases: claim in the target, then read the source, then fill
 // where the lease still is. A change that the service makes after the claim takes the lease away,
@@ -65,25 +64,29 @@ func (c *copier) claim(ctx context.Context, to session, recs []*Record) error {
 	again := false
 	return c.try(ctx, func() (bool, error) {
 		if again {
-			if err := c.pause(ctx, leasesGone); err != nil {
+			if err := c.pause(ctx, c.leasesGone()); err != nil {
 				return false, err
 			}
 		}
 		again = true
-		return false, to.claim(ctx, pending(recs), leaseTime)
+		return false, to.claim(ctx, pending(recs), c.hold)
 	})
 }
 
-// awaitLeases waits until the leases of a run that was killed have ended: until then its keys
-// look as if the target held something.
+// awaitLeases waits until the leases of an earlier run have ended: until then its keys look as if
+// the target held something. A run that was stopped says when; one that was killed does not, since
+// its last checkpoint may be as old as its last whole batch.
 func (c *copier) awaitLeases(ctx context.Context) error {
 	if c.Mode != Fenced || !c.resumed || c.DryRun {
 		return nil
 	}
 	text := "waiting for the leases of the run before to end"
 	c.trouble.Store(&text)
-	// The last checkpoint was written this long before the kill at most.
-	return c.pause(ctx, time.Until(c.lastSaved.Add(c.Checkpoint+leasesGone)))
+	wait := c.leasesGone()
+	if !c.killed {
+		wait = min(wait, time.Until(c.lastSaved.Add(wait)))
+	}
+	return c.pause(ctx, wait)
 }
 
 func (c *copier) pause(ctx context.Context, d time.Duration) error {

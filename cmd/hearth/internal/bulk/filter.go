@@ -10,15 +10,38 @@ import (
 type Filter struct {
 	Prefix string // keys begin with it
 	Match  string // and match this pattern, as Redis has it: * ? [a-z] [^a] \
+	Except string // and do not begin with this; "" = no exception
 
 	StripPrefix string // taken off; keys without it are left out
 	AddPrefix   string // put in front, after that
+
+	copies string  // what the names of copies begin with, if the source lists them among its keys
+	of     *Filter // this one leads back what that one renamed
 }
 
 // keeps reports whether the key is wanted.
 func (f *Filter) keeps(key string) bool {
 	return strings.HasPrefix(key, f.Prefix) && strings.HasPrefix(key, f.StripPrefix) &&
-		(f.Match == "" || glob(f.Match, key))
+		(f.Except == "" || !strings.HasPrefix(key, f.Except)) &&
+		(f.copies == "" || !strings.HasPrefix(key, f.copies)) &&
+		(f.Match == "" || glob(f.Match, key)) &&
+		(f.of == nil || f.of.keeps(f.rename(key)))
+}
+
+// without returns f for a source that shares servers with the target: its list then holds copies
+// too, which must not be copied in their turn. They are told by AddPrefix, unless the keys that
+// are wanted begin with it themselves.
+func (f Filter) without(shared bool) Filter {
+	if shared && !strings.HasPrefix(f.StripPrefix, f.AddPrefix) {
+		f.copies = f.AddPrefix
+	}
+	return f
+}
+
+// back returns the filter for the keys of the target: it keeps those that a copy can have made,
+// and renames them to what they are called in the source.
+func (f *Filter) back(shared bool) Filter {
+	return Filter{StripPrefix: f.AddPrefix, AddPrefix: f.StripPrefix, of: f}.without(shared)
 }
 
 // rename returns the key's name in the target.
@@ -43,7 +66,11 @@ func (f *Filter) pattern() string {
 
 // String identifies the filter in a state file.
 func (f *Filter) String() string {
-	return fmt.Sprintf("prefix=%q match=%q strip=%q add=%q", f.Prefix, f.Match, f.StripPrefix, f.AddPrefix)
+	s := fmt.Sprintf("prefix=%q match=%q strip=%q add=%q", f.Prefix, f.Match, f.StripPrefix, f.AddPrefix)
+	if f.Except != "" {
+		s += fmt.Sprintf(" except=%q", f.Except)
+	}
+	return s
 }
 
 // glob reports whether s matches pattern by the rules of Redis (util.c, stringmatchlen): unlike

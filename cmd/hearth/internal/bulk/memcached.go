@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/hearthcache/hearth/backends/memcached"
 )
@@ -19,6 +21,25 @@ type memEnd struct {
 	servers []*memServer
 	layout  *memcached.Layout
 	opt     Options
+
+	mu   sync.Mutex
+	said []string // remarks
+}
+
+// remarks implements endpoint.
+func (e *memEnd) remarks() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.said)
+}
+
+// remark adds one, once.
+func (e *memEnd) remark(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Contains(e.said, text) {
+		e.said = append(e.said, text)
+	}
 }
 
 func openMemcached(scheme, rawURL string, o Options) (endpoint, error) {

@@ -110,7 +110,17 @@ func (s *memSession) read(ctx context.Context, server int, recs []*Record) error
 		for _, r := range recs {
 			s.name(r)
 		}
-		return s.each(ctx, pending(recs), askValue, takeValue(time.Now()))
+		if err := s.each(ctx, pending(recs), askValue, takeValue(time.Now())); err != nil {
+			return err
+		}
+		for _, r := range recs {
+			if r.Fate == Pending && r.Hashed {
+				if value, ok := bytes.CutPrefix(r.Value, memcached.Pack(r.Key, nil)); ok { // counters have no label
+					r.setValue(value)
+				}
+			}
+		}
+		return nil
 	}
 	for _, r := range recs {
 		r.Key, r.Hashed = r.Listed, false

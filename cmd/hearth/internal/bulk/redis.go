@@ -94,6 +94,9 @@ func redisURL(scheme, rawURL string) (string, bool) {
 func (e *redisEnd) session() session { return redisSession{e} }
 func (e *redisEnd) keepsFlags() bool { return false }
 
+// remarks implements endpoint: what SCAN promises needs none.
+func (e *redisEnd) remarks() []string { return nil }
+
 func (e *redisEnd) close() error { return e.client.Close() }
 
 func (e *redisEnd) ping(ctx context.Context) error {

@@ -25,13 +25,15 @@ type state struct {
 	Spent   float64   `json:"seconds"` // by all runs
 	Runs    int       `json:"runs"`
 	Saved   time.Time `json:"saved"`
+	Remarks []string  `json:"remarks,omitempty"`
+	Open    bool      `json:"open"` // a run is going on, or was killed
 }
 
 const stateVersion = 1
 
-// job identifies what is copied, and how; without what a URL may hold in secrets.
-func job(from, to string, f *Filter, mode Mode) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%s|%v|%v", from, to, f, mode))
+// id identifies what is copied, and how; without what a URL may hold in secrets.
+func (j *Job) id() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s|%s|%v|%v|%v", j.From.name, j.To.name, &j.Filter, j.Mode, j.To.hashKeys))
 	return hex.EncodeToString(sum[:8])
 }
 
@@ -52,7 +54,7 @@ func loadState(file string, want state) (state, error) {
 	case s.Version != stateVersion:
 		return state{}, fmt.Errorf("%s was written by another version (%d)", file, s.Version)
 	case s.Job != want.Job:
-		return state{}, fmt.Errorf("%s belongs to another copy (from %s to %s, or with other filters or another mode); give this one a file of its own", file, s.From, s.To)
+		return state{}, fmt.Errorf("%s belongs to another copy (from %s to %s, or with other filters, another mode or other --hash-keys); give this one a file of its own", file, s.From, s.To)
 	}
 	return s, nil
 }

@@ -2,6 +2,7 @@ package memcached
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/hearthcache/hearth/backends"
@@ -108,9 +109,14 @@ func (s *Store) states(ctx context.Context, g group, got func(n int, st state, e
 }
 
 // GetMany implements [backends.Batcher]: one multi-get per server, side by side. The keys of a
-// server that does not answer fail, the others do not.
+// server that does not answer fail, the others do not. Lifetimes are unknown, see
+// [Store.GetTTLMany].
 func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 	rs := make([]backends.Result, len(keys))
+	if len(s.servers) == 1 && !s.separate {
+		s.getTogether(ctx, s.servers[0], keys, rs)
+		return rs
+	}
 	groups := s.groups(len(keys), func(i int) string { return keys[i] }, func(i int, err error) { rs[i].Err = err })
 	each(groups, func(g group) {
 		s.states(ctx, g, func(n int, st state, err error) {
@@ -121,6 +127,63 @@ func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 		})
 	})
 	return rs
+}
+
+// scratch is the room that a multi-get needs, kept for the next one.
+type scratch struct {
+	places []place
+	wire   []string
+	out    []reply
+}
+
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// getTogether is GetMany on the only server.
+func (s *Store) getTogether(ctx context.Context, srv *server, keys []string, rs []backends.Result) {
+	x := scratches.Get().(*scratch)
+	for len(keys) > 0 {
+		n := min(len(keys), chunk)
+		s.getChunk(ctx, srv, keys[:n], rs[:n], x)
+		keys, rs = keys[n:], rs[n:]
+	}
+	scratches.Put(x)
+}
+
+func (s *Store) getChunk(ctx context.Context, srv *server, keys []string, rs []backends.Result, x *scratch) {
+	for i, k := range keys {
+		p, _, err := s.at(k)
+		if rs[i].Err = err; err == nil {
+			x.places, x.wire = append(x.places, p), append(x.wire, p.wire)
+		}
+	}
+	if len(x.wire) == 0 {
+		return
+	}
+	x.out = slices.Grow(x.out, len(x.wire))[:len(x.wire)]
+	err := srv.getMany(ctx, x.wire, x.out)
+	n := 0
+	for i := range rs {
+		r := &rs[i]
+		if r.Err != nil {
+			continue // refused, not asked
+		}
+		st := x.places[n].state(x.out[n], reply{})
+		n++
+		if err != nil && st.kind == none {
+			r.Err = err // not read, which is no miss
+			continue
+		}
+		r.Item, r.Err = st.item()
+	}
+	x.empty()
+}
+
+// empty forgets what x refers to: the next one may be long in coming.
+func (x *scratch) empty() {
+	clear(x.places)
+	clear(x.wire)
+	clear(x.out)
+	x.places, x.wire, x.out = x.places[:0], x.wire[:0], x.out[:0]
 }
 
 // SetMany implements [backends.Batcher]. The text protocol has no multi-set: over [Gomemcache], and

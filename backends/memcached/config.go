@@ -67,9 +67,10 @@ const (
 	// Gomemcache is the text protocol, through github.com/bradfitz/gomemcache. Any server.
 	Gomemcache Transport = iota
 
-	// Meta is the meta protocol on connections of our own: remaining lifetimes come with every
-	// read, batches of sets and deletes are one trip, and values of a batch share memory. Servers
-	// from 1.6 on; older ones get [backends.ErrUnsupported].
+	// Meta is the meta protocol on connections of our own: the remaining lifetime comes with a
+	// Get, batches of sets and deletes are one trip, and values of a batch share memory. GetMany
+	// is a gets of the text protocol, which costs the server half as much and tells no lifetimes.
+	// Servers from 1.6 on; older ones get [backends.ErrUnsupported].
 	Meta
 )
 

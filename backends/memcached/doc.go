@@ -36,12 +36,12 @@
 //
 // # Transports
 //
-// [Gomemcache], the default, speaks the text protocol to any server. [Meta] speaks the meta protocol
-// on connections of our own: every read tells the remaining lifetime, batches of reads, sets and
-// deletes are pipelined in one trip, the small values of a batch share memory, each reply names the
-// key it is for, and a size that was garbled on the way costs no more memory than the bytes that
-// come. A call has a connection for itself while it lasts; many callers share one by gathering in
-// batches, see package coalesce.
+// [Gomemcache], the default, speaks the text protocol to any server. [Meta] speaks the meta
+// protocol on connections of our own: a Get tells the remaining lifetime, as GetTTL and GetTTLMany
+// do over both, batches of reads, sets and deletes are one trip, the small values of a batch share
+// memory, each reply names the key it is for, and a size that was garbled on the way costs no more
+// memory than the bytes that come. A call has a connection for itself while it lasts; many callers
+// share one by gathering in batches, see package coalesce.
 //
 // # Failures
 //

@@ -55,13 +55,20 @@ type jobKind uint8
 
 const (
 	jobGet    jobKind = iota // mg each
+	jobGets                  // one gets
 	jobChange                // one ms, md or mg T
 	jobCount                 // one ma
 	jobQuiet                 // quiet ms or md, and mn
 )
 
-// keptBuffer is how large a buffer for requests may stay with an idle connection.
-const keptBuffer = 64 << 10
+const (
+	// keptBuffer is how large a buffer for requests may stay with an idle connection.
+	keptBuffer = 64 << 10
+
+	// reader is how much is read at once: the small values of most batches, for what go-redis
+	// spends on a connection as well.
+	reader = 32 << 10
+)
 
 func newMetaPool(c *Config, s Server) *metaPool {
 	dial := c.dialer(s.Addr)
@@ -143,7 +150,7 @@ func (m *metaPool) exchange(l *metaLane) (err error) {
 			l.c = nil // not a nil *laneConn in an interface
 			return err
 		}
-		l.r = bufio.NewReaderSize(l.c, 16<<10)
+		l.r = bufio.NewReaderSize(l.c, reader)
 	}
 	clear(l.job.errs)
 	l.job.all = nil

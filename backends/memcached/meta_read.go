@@ -37,6 +37,8 @@ func (m *metaPool) read(l *metaLane) error {
 			}
 		}
 		return nil
+	case jobGets:
+		return m.readGets(l)
 	case jobQuiet:
 		return m.readQuiet(l)
 	case jobCount:

@@ -45,9 +45,14 @@ func TestMeta_TheLifetimeComesWithTheValue(t *testing.T) {
 	if ok(t, err); it.TTL <= 50*time.Second || it.TTL > time.Minute || it.Flags != 7 {
 		t.Errorf("got %+v", it)
 	}
-	for _, r := range s.GetMany(t.Context(), []string{"forever"}) {
+	for _, r := range s.GetTTLMany(t.Context(), []string{"forever"}) {
 		if ok(t, r.Err); r.Item.TTL != 0 {
 			t.Errorf("no expiry is told as %v", r.Item.TTL)
+		}
+	}
+	for _, r := range s.GetMany(t.Context(), []string{"forever", "k"}) {
+		if ok(t, r.Err); r.Item.TTL != backends.TTLUnknown {
+			t.Errorf("GetMany has %v, not asked for lifetimes", r.Item.TTL)
 		}
 	}
 }

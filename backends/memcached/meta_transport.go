@@ -49,20 +49,6 @@ func (m metaTransport) get(ctx context.Context, key string) (record, error) {
 	return l.out1[0].record, nil
 }
 
-// asked is how many bytes of requests are sent before replies are read: they fit the sockets'
-// buffers, so that neither side waits for the other to read.
-const asked = 16 << 10
-
-func (m metaTransport) getMany(ctx context.Context, keys []string, out []reply) error {
-	for lo, hi := range portions(len(keys), asked, func(i int) int { return len(keys[i]) + 16 }) {
-		if n, err := m.getTTL(ctx, keys[lo:hi], out[lo:hi]); err != nil {
-			clear(out[lo+n:])
-			return err
-		}
-	}
-	return nil
-}
-
 // change does the one change whose request is made by request.
 func (m metaTransport) change(ctx context.Context, once bool, request func(out []byte) []byte) (id uint64, err error) {
 	l, err := m.enter(ctx)

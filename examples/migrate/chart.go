@@ -74,8 +74,8 @@ func ruler(width int, first string, marks []mark) string {
 
 func column(at float64, width int) int { return min(int(at*float64(width)), width) }
 
-// chartWidth is how many columns a chart has at most.
-const chartWidth = 72
+// chartWidth is how many columns a chart has at most: with room for the name of each phase.
+const chartWidth = 76
 
 // chart draws the loads of every run above each other, on one scale.
 func chart(outs []outcome, rate int) string {
@@ -111,7 +111,7 @@ func chart(outs []outcome, rate int) string {
 // firstName is what there is before the first mark.
 func firstName(o outcome) string {
 	if o.way == hearth {
-		return "old"
+		return walk[0].short
 	}
 	return o.firstName
 }

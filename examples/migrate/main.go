@@ -17,8 +17,8 @@ func main() {
 	os.Exit(code)
 }
 
-// run is the program. It returns 0, 1 where something failed or a stale read was seen, and 2
-// for a wrong command line.
+// run is the program. It returns 0, 1 where something failed or a promise was not kept, and 2 for
+// a wrong command line.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	o, err := parseOptions(args, stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -44,8 +44,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			return 1
 		}
 	}
-	if r.broken() {
-		return 1
+	code := 0
+	for _, p := range r.promises() {
+		if !p.kept {
+			fmt.Fprintf(stderr, "migrate: not kept: %s\n", p.says)
+			code = 1
+		}
 	}
-	return 0
+	return code
 }

@@ -62,7 +62,7 @@ func migrate(ctx context.Context, o options, out io.Writer) (*report, error) {
 		r.outcomes = append(r.outcomes, res)
 		if how == steady {
 			r.requests = n // in the others as well
-			r.width = res.series.windowWidth()
+			r.width, r.unclear = res.series.windowWidth()
 		}
 	}
 	r.took = time.Since(began)
@@ -82,6 +82,7 @@ type single struct {
 	site      *site
 	migration *fallback.Store
 	before    fallback.Progress // when the last phase began
+	drain     drain
 }
 
 // run does it, on servers of its own, and returns how many requests it replayed.
@@ -128,7 +129,7 @@ func (s *single) open() (err error) {
 		s.migration, err = fallback.New(fallback.Config{
 			New:        fallback.Member{Store: s.site.new, Name: "new", Timeout: patience},
 			Old:        []fallback.Member{member},
-			Phase:      fallback.PhaseOld,
+			Phase:      walk[0].phase,
 			Both:       true, // so that the way back is as warm as the way there
 			LongestTTL: lifetime,
 		})
@@ -148,6 +149,7 @@ func (s *single) open() (err error) {
 func (s *single) shut() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	s.drain.stop()
 	err := s.svc.cache.Close(ctx)
 	if s.migration != nil {
 		s.migration.Close()
@@ -160,26 +162,9 @@ func (s *single) title() string {
 	case cold:
 		return fmt.Sprintf("2/3  cold swap: from %s to an empty %s at once", s.site.oldName, s.site.newName)
 	case hearth:
-		return fmt.Sprintf("3/3  through hearth: from %s to %s by phases, back, and there again", s.site.oldName, s.site.newName)
+		return fmt.Sprintf("3/3  through hearth: from %s to %s by phases, back, and there for good", s.site.oldName, s.site.newName)
 	}
 	return fmt.Sprintf("1/3  no migration: %s all the time", s.site.oldName)
-}
-
-// walk is the way through the phases: up, down again, and up for good. At is the share of the
-// measured requests after which the phase begins.
-var walk = []struct {
-	at    float64
-	phase fallback.Phase
-	short string
-}{
-	{0.10, fallback.PhaseMirror, "mirror"},
-	{0.28, fallback.Ramp(50), "50 %"},
-	{0.40, fallback.PhaseMirror, "mirror"},
-	{0.48, fallback.PhaseOld, "old"},
-	{0.53, fallback.PhaseMirror, "mirror"},
-	{0.64, fallback.Ramp(25), "25 %"},
-	{0.73, fallback.Ramp(75), "75 %"},
-	{0.82, fallback.PhaseNew, "new"},
 }
 
 // steps is what happens on the way.
@@ -188,15 +173,7 @@ func (s *single) steps() []step {
 	case cold:
 		return []step{{share: 1.0 / 3, name: s.site.newName, do: s.swap}}
 	case hearth:
-		var steps []step
-		for _, w := range walk {
-			do := func(context.Context) error {
-				s.before = s.migration.Progress()
-				return s.migration.SetPhase(w.phase)
-			}
-			steps = append(steps, step{share: w.at, name: w.short, do: do})
-		}
-		return steps
+		return s.legs()
 	}
 	return nil
 }
@@ -211,8 +188,8 @@ func (s *single) swap(ctx context.Context) error {
 }
 
 // costs is how long a run takes where there is too little processor time: a swap takes longer by
-// all its loads, and a migration asks two servers.
-var costs = [...]float64{steady: 1, cold: 1.3, hearth: 1.8}
+// all its loads, and a migration asks two servers and copies everything.
+var costs = [...]float64{steady: 1, cold: 1.3, hearth: 2.3}
 
 // shorten lowers the number of requests where the machine is so slow that this run and those
 // after it would not end in time. Half of the requests are sent in any case, fewer would show
@@ -231,8 +208,8 @@ func (s *single) shorten(r *replay, began, sending time.Time) {
 	prepared := sending.Sub(began).Seconds() * float64(len(costs)-1-int(s.way))
 	each := time.Since(sending).Seconds() / float64(sent)
 	fit := int64((s.deadline.Sub(sending).Seconds() - prepared) / each / (1 + later))
-	if least := int64(s.n) / 2; fit < end {
-		r.end.Store(min(max(fit, least, sent, minRequests), end))
+	if fit < end {
+		r.cut(int(sent), s.n, int(fit))
 	}
 }
 

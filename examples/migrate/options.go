@@ -36,7 +36,9 @@ const usage = `Moves a service from one cache server to another, under load: wit
 usage: migrate [flags]
 
 The same requests are replayed three times: without a migration, over a cold swap of the
-servers, and through hearth, phase by phase. redis-server and memcached are taken from PATH;
+servers, and through hearth: up through all phases, down again, and up for good. The exit code
+is 1 if a promise is not kept (no stale read; the source at no moment has more than 1.2 times
+its usual load; the cold swap costs it 5 times that). redis-server and memcached are taken from PATH;
 where they are missing, stand-ins inside this process answer. Everything that was started is
 stopped at the end.
 
@@ -95,7 +97,7 @@ func (o options) check() error {
 	refuse(!slices.Contains(scenarioNames, o.scenario), "-scenario %q: there is no such scenario, only %s", o.scenario, strings.Join(scenarioNames, ", "))
 	refuse(o.width != 0 && o.width != 32 && o.width != 64, "-width %d: keys have 32 or 64 bits", o.width)
 	refuse(o.width != 0 && o.trace == "", "-width without -trace")
-	refuse(o.requests != 0 && o.requests < minRequests, "-requests %d: at least %d, or there is nothing to see", o.requests, minRequests)
+	refuse(o.requests != 0 && o.requests < minRequests, "-requests %d: at least %d, or a phase has too few loads to compare", o.requests, minRequests)
 	refuse(o.keys < 1, "-keys %d: at least 1", o.keys)
 	refuse(!(o.skew >= 0 && o.skew <= 10), "-skew %v: between 0 and 10", o.skew)
 	refuse(o.rate < 0, "-rate %d is negative", o.rate)
@@ -105,5 +107,6 @@ func (o options) check() error {
 	return errors.Join(errs...)
 }
 
-// minRequests is the least that can be cut into windows and phases.
-const minRequests = 1000
+// minRequests is the least that leaves the shortest phase enough loads to compare (see
+// series.windowWidth).
+const minRequests = 10_000

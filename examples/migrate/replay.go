@@ -15,6 +15,9 @@ type replay struct {
 	steps   []step // ascending
 	first   int    // request that is measured
 
+	past   float64 // share of the way that lay behind request pastAt, when end was last lowered
+	pastAt int
+
 	end     atomic.Int64 // requests to send; may be lowered while it runs
 	sent    atomic.Int64
 	done    atomic.Int64   // of those sent
@@ -38,6 +41,7 @@ const handful = 8
 func newReplay(svc *service, o options, n int, first string) *replay {
 	r := &replay{svc: svc, rate: o.rate, workers: o.workers, grain: grainOf(len(svc.work.reads))}
 	r.first = firstPiece(svc.work.warm, r.grain) * r.grain
+	r.pastAt = r.first
 	r.end.Store(int64(n))
 	r.loads = make([]atomic.Int64, len(svc.work.reads)/r.grain+1)
 	r.current.Store(&first)
@@ -71,11 +75,27 @@ func (r *replay) run(ctx context.Context, every func()) error {
 	return err
 }
 
+// place is the share of the way that lies behind request i, which is one that is measured.
+func (r *replay) place(i int) float64 {
+	return r.past + (1-r.past)*float64(i-r.pastAt)/float64(max(int(r.end.Load())-r.pastAt, 1))
+}
+
+// cut lowers the end after i requests, though not below half of what was left of the whole way of
+// n requests. All steps that are to come move closer together; none of them vanishes. Only
+// whoever sends may call it.
+func (r *replay) cut(i, n, end int) {
+	if i > r.first {
+		r.past, r.pastAt = r.place(i), i
+	}
+	least := r.pastAt + int((1-r.past)*float64(n-r.first)/2)
+	r.end.Store(min(max(int64(end), int64(least)), r.end.Load()))
+}
+
 func (r *replay) send(ctx context.Context, next chan<- int, every func()) error {
 	began := time.Now()
 	done := 0 // steps
 	for i := 0; i < int(r.end.Load()); i += handful {
-		for done < len(r.steps) && i >= r.first+int(r.steps[done].share*float64(int(r.end.Load())-r.first)) {
+		for done < len(r.steps) && i >= r.first && r.place(i) >= r.steps[done].share {
 			st := &r.steps[done]
 			if err := st.do(ctx); err != nil {
 				return err

@@ -25,6 +25,9 @@ type service struct {
 	firstErr             atomic.Pointer[error]
 }
 
+// namespace is in front of the key of each record, with a colon.
+const namespace = "record"
+
 // l1Bytes holds about a thousand records: enough for the hottest, and little enough that nearly
 // every record is asked of the remote server again and again.
 const l1Bytes = 512 << 10
@@ -40,7 +43,7 @@ func newService(w *workload, src *source) *service {
 // over returns a cache over store.
 func (s *service) over(name string, store backends.Store) (*tier.Cache[Record], error) {
 	return tier.New(tier.Config[Record]{
-		Namespace:   "record",
+		Namespace:   namespace,
 		Local:       tier.Local[Record]{MaxBytes: l1Bytes},
 		Remotes:     []tier.Remote{{Name: name, Store: store, Timeout: 2 * patience}},
 		TTL:         lifetime,

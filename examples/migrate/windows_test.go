@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -22,26 +23,31 @@ func TestWindows_OverlapAndMissNothing(t *testing.T) {
 	}
 }
 
-func TestWindowWidth_HasEnoughLoadsForChanceToBeSmall(t *testing.T) {
-	s := series{grain: 100, loads: slices.Repeat([]int64{10}, 600)}
-	if got := s.windowWidth(); got != loadsAWindow/10 {
-		t.Errorf("width is %d pieces of 10 loads, want %d loads", got, loadsAWindow)
-	}
-	few := series{grain: 100, loads: slices.Repeat([]int64{1}, 600)}
-	if got := few.windowWidth(); got != 200 {
-		t.Errorf("width is %d of 600 pieces, want at most a third", got)
-	}
-	if got := (series{grain: 1, loads: make([]int64, 9)}).windowWidth(); got != 3 {
-		t.Errorf("without loads the width is %d, want a third", got)
+func TestWindowWidth_HasEnoughLoadsAndFitsIntoTheShortestPhase(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		s      series
+		want   int
+		refuse string
+	}{
+		{"120 loads", series{grain: 100, loads: slices.Repeat([]int64{10}, 600)}, loadsAWindow / 10, ""},
+		{"no more than the shortest phase", series{grain: 100, loads: slices.Repeat([]int64{2}, 600)}, int(shortestLeg() * 600), ""},
+		{"too few loads in a phase", series{grain: 10, loads: slices.Repeat([]int64{1}, 600)}, int(shortestLeg() * 600), "6,000 requests, those of the warm-up aside, make 32 loads in the shortest phase"},
+		{"no loads", series{grain: 1, loads: make([]int64, 600)}, int(shortestLeg() * 600), "make 0 loads in the shortest phase: it takes 50"},
+	} {
+		got, err := c.s.windowWidth()
+		if got != c.want || (err != nil) != (c.refuse != "") || err != nil && !strings.Contains(err.Error(), c.refuse) {
+			t.Errorf("%s: %d pieces, %v; want %d, %q", c.name, got, err, c.want, c.refuse)
+		}
 	}
 }
 
-func TestWorstRatio_ComparesWindowsOfTheSameRequests(t *testing.T) {
+func TestWorst_ComparesWindowsOfTheSameRequests(t *testing.T) {
 	base := []window{{10, 10}, {10, 40}, {10, 10}}
-	if got := worstRatio([]window{{10, 10}, {10, 40}, {10, 30}}, base); got != 3 {
-		t.Errorf("got %v, want 3: the third window against its own", got)
+	if got, at := worst([]window{{10, 10}, {10, 40}, {10, 30}}, base); got != 3 || at != 2 {
+		t.Errorf("got %v at %d, want 3: the third window against its own", got, at)
 	}
-	if got := worstRatio([]window{{10, 20}}, base); got != 2 {
+	if got, _ := worst([]window{{10, 20}}, base); got != 2 {
 		t.Errorf("a run that ended early: got %v, want 2", got)
 	}
 }

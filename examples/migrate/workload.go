@@ -42,7 +42,7 @@ const (
 
 // newWorkload returns the workload that o asks for.
 func newWorkload(o options) (*workload, error) {
-	const synthetic, traced = 45_000, 120_000
+	const synthetic, traced, fewTraced = 45_000, 120_000, 1000
 	if o.trace == "" {
 		n := o.requests
 		if n == 0 {
@@ -61,8 +61,8 @@ func newWorkload(o options) (*workload, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(keys) < minRequests {
-		return nil, fmt.Errorf("-trace %s: %d requests are too few, there have to be %d", o.trace, len(keys), minRequests)
+	if len(keys) < fewTraced {
+		return nil, fmt.Errorf("-trace %s: %d requests are too few, there have to be %d", o.trace, len(keys), fewTraced)
 	}
 	w := workloadOf(o.seed, keys)
 	w.name = "trace " + filepath.Base(o.trace)

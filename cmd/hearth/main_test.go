@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
+	"github.com/hearthcache/hearth/internal/wire"
 )
 
 // asCommand in the environment makes the test binary the command itself.
@@ -170,6 +171,16 @@ func TestVerify_FindsWhatDiffers(t *testing.T) {
 	if strings.Contains(stdout, "another secret") {
 		t.Error("a value is shown")
 	}
+	b.Set(ctx, "key:5", "\x00F\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01value", time.Hour)
+	b.Set(ctx, "key:alone", "v", time.Hour)
+	code, stdout, _ = hearth(t, "verify", "--from", from, "--to", to, "--match", "key:[5a]*", "--both-ways")
+	if code != exitFailed || !strings.Contains(stdout, "reframed  1 (") || !strings.Contains(stdout, "only in   1 of 2 keys") || !strings.Contains(stdout, "key:alone: only_in_target: expired, 1 bytes") {
+		t.Errorf("%d, %q", code, stdout)
+	}
+	code, stdout, _ = hearth(t, "verify", "--from", from, "--to", to, "--match", "key:5", "--strict")
+	if code != exitFailed || !strings.Contains(stdout, "value     1") {
+		t.Errorf("%d, %q", code, stdout)
+	}
 	code, stdout, _ = hearth(t, "verify", "--from", from, "--to", to, "--match", "key:4?")
 	if code != exitOK || !strings.Contains(stdout, "compared  10 keys") {
 		t.Errorf("%d, %q", code, stdout)
@@ -226,6 +237,107 @@ func TestCopy_KilledGoesOnFromItsCheckpoint(t *testing.T) {
 	}
 	kill(redisURL, func() int { k, _ := d.DBSize(t.Context()).Result(); return int(k) })
 	kill(memcachedURL, func() int { return items(t, strings.TrimPrefix(memcachedURL, "memcached://")) })
+}
+
+// A fenced copy is killed between taking its leases and writing the values.
+func TestCopy_KilledWhileItHoldsLeases(t *testing.T) {
+	const n = 5000
+	s := serverstest.Redis(t)
+	serverstest.Real(t, s)
+	c := redis.NewClient(&redis.Options{Addr: s.Addr()})
+	t.Cleanup(func() { c.Close() })
+	load(t, c, n)
+	from := "redis://" + s.Addr() + "/0"
+	d, to := startRedis(t)
+	args := []string{"copy", "--fenced", "--from", from, "--to", to, "--state", filepath.Join(t.TempDir(), "state"), "--json", "--quiet"}
+	held := func() (leases int) {
+		for keys := d.Scan(t.Context(), 0, "", 1000).Iterator(); keys.Next(t.Context()); {
+			if v, _ := d.Get(t.Context(), keys.Val()).Bytes(); wire.KindOf(v) == wire.Lease {
+				leases++
+			}
+		}
+		return leases
+	}
+	first := command(t, append(args, "--rate", "1000")...)
+	if err := first.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for done := int64(0); done == 0; done = d.DBSize(t.Context()).Val() { // it is at work
+		time.Sleep(time.Millisecond)
+	}
+	if err := s.Pause(); err != nil { // it can take leases, and read nothing
+		t.Fatal(err)
+	}
+	for held() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait()
+	if err := s.Resume(); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := hearth(t, args...)
+	if r := reportOf(t, stdout); code != exitOK || !r.Complete || !r.Resumed {
+		t.Errorf("%d, %+v, %s", code, r, stderr)
+	}
+	code, stdout, stderr = hearth(t, "verify", "--from", from, "--to", to, "--sample", "0", "--ttl-tolerance", "5s")
+	if code != exitOK || !strings.Contains(stdout, "equal     5,000") {
+		t.Errorf("verify: %d, %s, %s", code, stdout, stderr)
+	}
+}
+
+// The command of the runbook, given once more after the target was emptied, must not say that
+// all is well.
+func TestCopy_FinishedSaysSoInsteadOfDoingNothing(t *testing.T) {
+	c, from := startRedis(t)
+	d, to := startRedis(t)
+	load(t, c, 3)
+	state := filepath.Join(t.TempDir(), "orders.copy")
+	args := []string{"copy", "--from", from, "--to", to, "--state", state}
+	if code, stdout, stderr := hearth(t, args...); code != exitOK {
+		t.Fatal(code, stdout, stderr)
+	}
+	d.FlushAll(t.Context())
+	code, stdout, stderr := hearth(t, args...)
+	if code != exitFailed || !strings.Contains(stderr, "finished") || !strings.Contains(stderr, "remove the file") || strings.Contains(stderr, "goes on from here") {
+		t.Errorf("%d, %q, %q", code, stdout, stderr)
+	}
+	if err := os.Remove(state); err != nil {
+		t.Fatal(err)
+	}
+	if code, stdout, stderr := hearth(t, args...); code != exitOK || d.DBSize(t.Context()).Val() != 3 {
+		t.Errorf("%d, %q, %q", code, stdout, stderr)
+	}
+}
+
+// The resize of the guide: both lists have the same servers.
+func TestCopy_ToALongerListOfTheSameServers(t *testing.T) {
+	var addrs []string
+	for range 3 {
+		addr, _ := startMemcached(t)
+		addrs = append(addrs, addr)
+	}
+	_, redisURL := startRedis(t)
+	from := "memcached://" + strings.Join(addrs[:2], ",") + "?router=modulo"
+	to := "memcached://" + strings.Join(addrs, ",") + "?router=ketama"
+	c := redis.NewClient(&redis.Options{Addr: strings.TrimSuffix(strings.TrimPrefix(redisURL, "redis://"), "/0")})
+	t.Cleanup(func() { c.Close() })
+	load(t, c, 300)
+	if code, _, stderr := hearth(t, "copy", "--from", redisURL, "--to", from); code != exitOK {
+		t.Fatal(stderr)
+	}
+	for run, want := range []int64{300, 0} {
+		code, stdout, stderr := hearth(t, "copy", "--from", from, "--to", to, "--add-prefix", "v2:", "--json")
+		if r := reportOf(t, stdout); code != exitOK || r.Copied != want {
+			t.Errorf("run %d: %d, %+v, %s", run, code, r, stderr)
+		}
+	}
+	code, stdout, stderr := hearth(t, "verify", "--from", from, "--to", to, "--add-prefix", "v2:", "--both-ways", "--sample", "0")
+	if code != exitOK || !strings.Contains(stdout, "equal     300") || !strings.Contains(stdout, "only in   0 of 300 keys of "+to) {
+		t.Errorf("verify: %d, %q, %q", code, stdout, stderr)
+	}
 }
 
 // items asks a memcached how many it has.

@@ -115,7 +115,7 @@ func (r *verifyReport) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "lifetimes differ by at most %.1f s\n", r.MaxDrift)
 	for _, e := range r.Examples {
-		fmt.Fprintf(w, "  %s: %s differs: %s, %s\n", e.Key, e.What, e.Old, e.New)
+		fmt.Fprintf(w, "  %s: %s: %s, %s\n", e.Key, e.What, e.Old, e.New)
 	}
 	for _, text := range r.Remarks {
 		fmt.Fprintln(w, "note:", text)

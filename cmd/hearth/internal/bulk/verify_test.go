@@ -94,6 +94,11 @@ func TestVerify_LooksUnderHashes(t *testing.T) {
 			t.Errorf("%+v, %v", f, err)
 		}
 	}
+	r.set("alone and blank", "v", 0, 0)
+	a, b := openBoth(t, m.url(), r.url(), Options{})
+	if f, err := Verify(t.Context(), Check{From: a, To: b, BothWays: true}); err != nil || f.Diffs[Extra] != 1 || f.Different() != 1 {
+		t.Errorf("a key that memcached would hold under its hash: %+v, %v", f, err)
+	}
 }
 
 // A server that is away for a moment does not end a comparison, and no key counts twice.

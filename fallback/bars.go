@@ -2,6 +2,7 @@ package fallback
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -32,7 +33,7 @@ type debt struct {
 
 // bars reports whether key must not be read from the member.
 func (o *outbox) bars(key string) bool {
-	if until := o.until.Load(); until != 0 && time.Now().UnixNano() < until {
+	if !o.shutUntil().IsZero() {
 		return true
 	}
 	if o.length.Load() == 0 {
@@ -47,10 +48,19 @@ func (o *outbox) bars(key string) bool {
 // count returns how much is owed; what there was no room for counts as one.
 func (o *outbox) count() int {
 	n := int(o.length.Load())
-	if until := o.until.Load(); until != 0 && time.Now().UnixNano() < until {
+	if !o.shutUntil().IsZero() {
 		n++
 	}
 	return n
+}
+
+// shutUntil returns until when everything is barred; zero = not everything is.
+func (o *outbox) shutUntil() time.Time {
+	until := o.until.Load()
+	if until == 0 || time.Now().UnixNano() >= until {
+		return time.Time{}
+	}
+	return time.Unix(0, until)
 }
 
 // mark is the moment before an invalidation is tried: it settles older debts, not newer ones.
@@ -95,18 +105,24 @@ func (o *outbox) add(key string, held time.Time, longest time.Duration) (deliver
 	return deliver, true
 }
 
-// batch returns some debts; none means that whoever delivers is done.
-func (o *outbox) batch() (keys []string, debts []debt) {
-	const most = 256
+// all returns the debts; none means that whoever delivers is done.
+func (o *outbox) all() (keys []string, debts []debt) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for k, d := range o.keys {
-		if keys, debts = append(keys, k), append(debts, d); len(keys) == most {
-			break
-		}
+		keys, debts = append(keys, k), append(debts, d)
 	}
 	o.sending = len(keys) > 0
 	return keys, debts
+}
+
+// empty forgets all debts.
+func (o *outbox) empty() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	clear(o.keys)
+	o.length.Store(0)
+	o.until.Store(0)
 }
 
 // barred reports whether key must not be read from m.
@@ -165,29 +181,21 @@ func (s *Store) owe(m *member, key string, held time.Time) {
 	}
 }
 
-// deliver tells m what it is owed until nothing is left or the Store is closed.
+// deliver tells m what it is owed until nothing is left or the Store is closed. Of each round it
+// tries everything, so that the keys of a dead server do not hold up those of the others.
 func (s *Store) deliver(m *member) {
-	const first, longest = 20 * time.Millisecond, 2 * time.Second
+	const first, longest, batch = 20 * time.Millisecond, 2 * time.Second, 256
 	wait := first
 	for {
-		keys, debts := m.owed.batch()
+		keys, debts := m.owed.all()
 		if len(keys) == 0 {
 			return
 		}
-		errs := m.deleteMany(s.ctx, keys)
 		failed := false
-		for i, key := range keys {
-			if errs != nil && errs[i] != nil {
-				failed = true
-				s.renew(m, key, debts[i])
-				continue
-			}
-			s.told(m, key, debts[i].seq, nil)
-			s.counts.delivered.Add(1)
-			s.observe(Event{Kind: EventDelivered, Member: m.name, Key: key})
-			if !debts[i].held.IsZero() {
-				_ = s.new.delete(s.ctx, key) // opens it again; what is lost at worst is a value
-			}
+		for len(keys) > 0 {
+			n := min(len(keys), batch)
+			failed = s.deliverSome(m, keys[:n], debts[:n]) || failed
+			keys, debts = keys[n:], debts[n:]
 		}
 		if !failed {
 			wait = first
@@ -203,6 +211,25 @@ func (s *Store) deliver(m *member) {
 		}
 		wait = min(2*wait, longest)
 	}
+}
+
+// deliverSome tells m of keys, and reports whether some of it failed.
+func (s *Store) deliverSome(m *member, keys []string, debts []debt) (failed bool) {
+	errs := m.deleteMany(s.ctx, keys)
+	for i, key := range keys {
+		if errs != nil && errs[i] != nil {
+			failed = true
+			s.renew(m, key, debts[i])
+			continue
+		}
+		s.told(m, key, debts[i].seq, nil)
+		s.counts.delivered.Add(1)
+		s.observe(Event{Kind: EventDelivered, Member: m.name, Key: key})
+		if !debts[i].held.IsZero() {
+			_ = s.new.delete(s.ctx, key) // opens it again; what is lost at worst is a value
+		}
+	}
+	return failed
 }
 
 // renew keeps a deleted key closed on new while old cannot be told of the delete.
@@ -233,14 +260,28 @@ func (s *Store) closeKey(ctx context.Context, key string) error {
 
 // settle tries to tell m of key if that is owed, since m is the authority and has to be asked.
 func (s *Store) settle(ctx context.Context, m *member, key string) error {
-	if !s.barred(m, key) {
+	switch {
+	case !s.barred(m, key):
 		return nil
+	case m.owed.shutUntil().IsZero():
+		return s.tell(ctx, m, key)
 	}
-	if err := s.tell(ctx, m, key); err != nil {
-		return err
+	return &backends.Error{Op: "get", Store: m.name, Key: key, Err: errShut}
+}
+
+// errShut: nothing is read from a member that is owed too much.
+var errShut = fmt.Errorf("fallback: it is owed more invalidations than MaxOwed (%w)", backends.ErrUnavailable)
+
+// Emptied says that everything this Store had in a member was removed there, such as by a flush of
+// its servers: it is owed nothing any more, and is read again where it was shut for an overflow of
+// Config.MaxOwed. Every process has to say so for itself; one that starts anew owes nothing. A name
+// that no member has is refused.
+func (s *Store) Emptied(name string) error {
+	for _, m := range []*member{s.new, s.old} {
+		if m.name == name {
+			m.owed.empty()
+			return nil
+		}
 	}
-	if s.barred(m, key) { // all of it, since too much was owed
-		return &backends.Error{Op: "get", Store: m.name, Key: key, Err: backends.ErrUnavailable}
-	}
-	return nil
+	return fmt.Errorf("fallback: no member is called %q", name)
 }

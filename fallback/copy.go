@@ -81,6 +81,9 @@ func (s *Store) copy(ctx context.Context, key string) {
 	}
 	l, _, err := s.new.acquire(ctx, key, s.cfg.CopyHold)
 	if err != nil || l == nil { // leased by somebody, closed, there already, or new is unwell
+		if !backends.IsAnswer(err) {
+			s.copyLost(key, err)
+		}
 		return
 	}
 	it, err := s.old.get(ctx, key, true)
@@ -103,8 +106,7 @@ func (s *Store) fillCopy(ctx context.Context, key string, l backends.Lease, it b
 		if errors.Is(err, backends.ErrLeaseLost) {
 			s.recent.forget(key)
 		}
-		s.counts.copyFailed.Add(1)
-		s.observe(Event{Kind: EventCopyFailed, Member: s.new.name, Key: key, Err: err})
+		s.copyLost(key, err)
 		if backends.IsRefusal(err) {
 			s.giveBack(ctx, key, l)
 		}
@@ -113,6 +115,12 @@ func (s *Store) fillCopy(ctx context.Context, key string, l backends.Lease, it b
 	s.counts.copied.Add(1)
 	s.saw(ttl)
 	return true
+}
+
+// copyLost notes a copy that did not come about.
+func (s *Store) copyLost(key string, err error) {
+	s.counts.copyFailed.Add(1)
+	s.observe(Event{Kind: EventCopyFailed, Member: s.new.name, Key: key, Err: err})
 }
 
 // giveBack releases a lease although the caller may have left.

@@ -85,7 +85,7 @@ func (s *Store) askOld(ctx context.Context, key string, newErr error) (backends.
 		}
 		return nil, backends.Item{}, newErr
 	}
-	s.counts.hitsOld.Add(1)
+	s.foundOld()
 	return nil, it, nil
 }
 
@@ -105,7 +105,7 @@ func (s *Store) lookFirst(ctx context.Context, key string, l backends.Lease, hol
 	case err == nil && s.barred(s.old, key):
 		s.counts.barred.Add(1)
 	case err == nil:
-		s.counts.hitsOld.Add(1)
+		s.foundOld()
 		s.fillCopy(ctx, key, l, it)
 		return nil, it, nil
 	case errors.Is(err, backends.ErrHeldOff):

@@ -82,7 +82,7 @@ func (s *Store) lookMany(ctx context.Context, keys []string, at []int, hold time
 		case r.Err == nil && s.barred(s.old, key):
 			s.counts.barred.Add(1)
 		case r.Err == nil:
-			s.counts.hitsOld.Add(1)
+			s.foundOld()
 			if l != nil {
 				s.fillCopy(ctx, key, l.lease, r.Item)
 			}

@@ -3,6 +3,8 @@ package fallback
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -286,6 +288,61 @@ func TestOwe_OverflowTakesTheMemberOutUntilTheLongestTTL(t *testing.T) {
 }
 
 // The mark is in new: somebody whom new does not answer cannot see it, so the delete is not done.
+// Too much is owed to new: it says until when it is shut, a read that it would have to answer says why
+// and leaves it alone, and it is opened by whoever has emptied it.
+func TestOwe_AnEmptiedMemberIsReadAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, PhaseMirror, func(c *Config) { c.MaxOwed = 2 })
+		defer p.s.Close()
+		p.n.Down(true)
+		for i := range 4 {
+			_ = p.s.Set(t.Context(), fmt.Sprint("k", i), text("v"))
+		}
+		p.n.Down(false)
+		time.Sleep(time.Hour)
+		if got := p.s.Progress(); got.OwedNew != 0 || time.Until(got.NewShutUntil) != 23*time.Hour || !got.OldShutUntil.IsZero() {
+			t.Errorf("progress: %+v", got)
+		}
+		p.ok(p.s.SetPhase(PhaseRetire))
+		p.put(p.fresh, "k", "v")
+		if _, err := p.s.Get(t.Context(), "k"); !errors.Is(err, backends.ErrUnavailable) || !strings.Contains(err.Error(), "MaxOwed") {
+			t.Errorf("get: %v", err)
+		}
+		p.holds(p.fresh, "k", "v")
+		if err := p.s.Emptied("nobody"); err == nil {
+			t.Error("a member that there is not")
+		}
+		p.ok(p.s.Emptied("new"))
+		p.gets("k", "v")
+		if got := p.s.Progress(); !got.NewShutUntil.IsZero() {
+			t.Errorf("progress: %+v", got)
+		}
+	})
+}
+
+// Of many debts, those to a server that is dead do not hold up the others.
+func TestOwe_DeadServersDoNotHoldUpTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, PhaseNew)
+		defer p.s.Close()
+		p.o.Down(true)
+		for i := range 1000 {
+			_ = p.s.Set(t.Context(), fmt.Sprint("dead", i), text("v"))
+		}
+		for i := range 20 {
+			_ = p.s.Set(t.Context(), fmt.Sprint("live", i), text("v"))
+		}
+		p.o.Down(false)
+		for i := range 1000 {
+			p.o.Inject(backendtest.Fault{Op: backendtest.OpDeleteMany, Key: fmt.Sprint("dead", i), Err: backends.ErrOneServer, Times: -1})
+		}
+		time.Sleep(5 * time.Second) // two rounds
+		if got := p.s.Progress(); got.OwedOld != 1000 || got.Delivered != 20 {
+			t.Errorf("owed %d, delivered %d; want 1000 and 20", got.OwedOld, got.Delivered)
+		}
+	})
+}
+
 func TestDelete_OwedToOldIsNoSuccessWhereNewMayNotAnswerOthers(t *testing.T) {
 	for _, phase := range []Phase{PhaseNew, PhaseRetire} {
 		p := newPair(t, phase)

@@ -19,6 +19,7 @@ const (
 	EventRampStep                        // the ramp went to Phase, from From, for Reason
 	EventDelivered                       // Member was told of the change of Key after all
 	EventProgress                        // a report: Phase, Progress
+	EventRecord                          // of the fleet record: Reason says what became of it; Err
 )
 
 // Event is what an observer is told. Fields that do not belong to its Kind are zero.
@@ -40,6 +41,7 @@ func (s *Store) observe(e Event) {
 // counts are the figures behind Progress.
 type counts struct {
 	reads, hitsNew, hitsOld, misses, failures, skipped atomic.Int64
+	askedNew, failedNew                                atomic.Int64
 	copied, copyFailed, copyRefused                    atomic.Int64
 	barred, owed, delivered                            atomic.Int64
 	sampled, compared, equal, different                atomic.Int64
@@ -86,13 +88,19 @@ type Progress struct {
 	Failures int64 // no answer
 	Skipped  int64 // reads that new could not answer while old was unwell: counted, not waited for
 
+	AskedNew  int64 // reads for which new was asked
+	FailedNew int64 // of these, those it gave no answer to, although old may have
+
 	Copied       int64 // values copied to new
-	CopyFailures int64 // copies that lost their lease, or failed
+	CopyFailures int64 // copies that lost their lease, or that new did not take
 	CopyRefused  int64 // copies for which there was no budget
 	Barred       int64 // reads that did not look into a store because something was owed to it
 	OwedNew      int   // invalidations that new is owed now
 	OwedOld      int   // invalidations that old is owed now
 	Delivered    int64 // owed invalidations that were delivered
+	// NewShutUntil and OldShutUntil are until when nothing is read from new or old, since it is
+	// owed more than Config.MaxOwed ([EventOverflow]); zero = it is read. See [Store.Emptied].
+	NewShutUntil, OldShutUntil time.Time
 
 	Compared     int64         // samples looked up in both
 	Equal        int64         // of these, with the same value
@@ -104,10 +112,10 @@ type Progress struct {
 	// after it, if nothing was found in old any more, old can go. Zero = nothing was copied. A
 	// value without expiry counts with Config.LongestTTL.
 	OldNeededUntil time.Time
-	// OldNeededFor is an estimate of how long old is still needed for; 0 = it can go, negative =
-	// nobody can tell, since old is still written to (before PhaseNew, or with Config.Both). It
-	// is until OldNeededUntil, and at most Config.LongestTTL after PhaseNew began; that much also
-	// while nothing has been found in old.
+	// OldNeededFor is how long old may still be needed for; 0 = it can go, negative = nobody can
+	// tell, since old is still written to (before PhaseNew, or with Config.Both). It is until
+	// Config.LongestTTL after PhaseNew began, when whatever nobody has asked for has expired as
+	// well, and not before OldNeededUntil.
 	OldNeededFor time.Duration
 }
 
@@ -126,6 +134,7 @@ func (s *Store) Progress() Progress {
 		Phase: s.Phase(),
 		Reads: c.reads.Load(), HitsNew: c.hitsNew.Load(), HitsOld: c.hitsOld.Load(),
 		Misses: c.misses.Load(), Failures: c.failures.Load(), Skipped: c.skipped.Load(),
+		AskedNew: c.askedNew.Load(), FailedNew: c.failedNew.Load(),
 		Copied: c.copied.Load(), CopyFailures: c.copyFailed.Load(), CopyRefused: c.copyRefused.Load(),
 		Barred: c.barred.Load(), Delivered: c.delivered.Load(),
 		OwedNew: int(s.new.owed.length.Load()), OwedOld: int(s.old.owed.length.Load()),
@@ -135,6 +144,7 @@ func (s *Store) Progress() Progress {
 	if p.Compared > 0 {
 		p.TTLDriftMean = time.Duration(c.driftSum.Load() / p.Compared)
 	}
+	p.NewShutUntil, p.OldShutUntil = s.new.owed.shutUntil(), s.old.owed.shutUntil()
 	p.Since = time.Unix(0, c.since.Load())
 	if at := c.lastTTL.Load(); at != 0 {
 		p.OldNeededUntil = time.Unix(0, at)
@@ -148,7 +158,7 @@ func (s *Store) oldNeededFor(p Progress, now time.Time) time.Duration {
 		return -1
 	}
 	until := time.Unix(0, s.counts.unwritten.Load()).Add(s.cfg.LongestTTL)
-	if !p.OldNeededUntil.IsZero() && p.OldNeededUntil.Before(until) {
+	if p.OldNeededUntil.After(until) {
 		until = p.OldNeededUntil
 	}
 	return max(until.Sub(now), 0)
@@ -179,6 +189,7 @@ func (s *Store) Report(ctx context.Context, every time.Duration) error {
 type Stats struct {
 	Progress
 	Members []MemberStats // new, then old
+	Fleet   *FleetStats   // nil = this process has joined none
 }
 
 // MemberStats is the state of one member. A chain of olds is one member.
@@ -199,6 +210,10 @@ func (s *Store) Stats() Stats {
 			Name: m.name, Breaker: g.State.String(), RetryIn: g.RetryIn, LastErr: g.LastError,
 			Owed: int(m.owed.length.Load()),
 		})
+	}
+	if f := s.joined.Load(); f != nil {
+		fleet := f.Stats()
+		st.Fleet = &fleet
 	}
 	return st
 }

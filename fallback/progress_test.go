@@ -3,6 +3,7 @@ package fallback
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,19 +27,42 @@ func TestProgress_TellsHowLongOldIsStillNeeded(t *testing.T) {
 			t.Errorf("nothing found in old yet: %v, want the longest lifetime", d)
 		}
 		p.gets("k", "v")
-		if d := p.s.Progress().OldNeededFor; d != 50*time.Minute {
-			t.Errorf("after a copy: %v, want what is left of the original", d)
+		if p := p.s.Progress(); p.OldNeededFor != 3*time.Hour || time.Until(p.OldNeededUntil) != 50*time.Minute {
+			t.Errorf("after a copy: %v, want the longest lifetime still: others may live longer; until %v", p.OldNeededFor, p.OldNeededUntil)
 		}
 		time.Sleep(20 * time.Minute)
 		p.ok(p.s.SetPhase(PhaseRetire))
-		if st := p.s.Stats(); st.OldNeededFor != 30*time.Minute || time.Since(st.Since) != 0 {
+		if st := p.s.Stats(); st.OldNeededFor != 160*time.Minute || time.Since(st.Since) != 0 {
 			t.Errorf("%v, since %v", st.OldNeededFor, st.Since)
 		}
-		time.Sleep(time.Hour)
+		time.Sleep(160 * time.Minute)
 		if d := p.s.Progress().OldNeededFor; d != 0 {
 			t.Errorf("everything has expired: %v", d)
 		}
 	})
+}
+
+// Every read is counted once, whichever way it was answered: the graph of the hit ratio relies on it.
+func TestProgress_ReadsAreTheSumOfTheirAnswers(t *testing.T) {
+	p := newPair(t, PhaseNew)
+	ctx := t.Context()
+	for i := range 4 {
+		p.put(p.old, fmt.Sprint("k", i), "v")
+	}
+	p.put(p.fresh, "new", "v")
+	p.o.Down(true)
+	p.owes(p.s.Set(ctx, "k0", text("newer")))
+	p.ok(p.fresh.Delete(ctx, "k0")) // evicted
+	p.o.Down(false)
+	p.o.Inject(backendtest.Fault{Op: backendtest.OpDeleteMany, Times: -1})
+	_, _, _ = p.s.Acquire(ctx, "k1", time.Minute)
+	_ = p.s.AcquireMany(ctx, []string{"k2", "none"}, time.Minute)
+	_ = p.s.GetMany(ctx, []string{"k0", "k3", "new", "nothing"})
+	_, _ = p.s.Get(ctx, "k0")
+	got := p.s.Progress()
+	if got.Reads != got.HitsNew+got.HitsOld+got.Misses+got.Failures || got.HitsOld != 3 || got.Barred < 2 || got.AskedNew < 5 {
+		t.Errorf("%+v", got)
+	}
 }
 
 func TestReport_TellsTheObserverUntilItsContextEnds(t *testing.T) {

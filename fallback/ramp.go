@@ -20,7 +20,8 @@ type RampConfig struct {
 	// MaxHitLoss is how far the share of hits may fall below what it was before the ramp began,
 	// 0 to 1. 0 = 0.05.
 	MaxHitLoss float64
-	// MaxErrorRate is the share of reads that may go without an answer. 0 = 0.01.
+	// MaxErrorRate is the share of reads that may go without an answer, and of those that new was
+	// asked for that it may leave to old by failing. 0 = 0.01.
 	MaxErrorRate float64
 	// Patience is how often a step may go wrong before the ramp gives up. 0 = 3.
 	Patience int
@@ -65,62 +66,180 @@ func (c RampConfig) complete() (RampConfig, error) {
 // went well.
 var ErrRampGaveUp = errors.New("fallback: the ramp gave up")
 
+// ErrRampTakenOver: somebody has gone back behind the step of an automatic ramp. The ramp leaves the
+// phase to them.
+var ErrRampTakenOver = errors.New("fallback: somebody went back while the ramp went on")
+
 // AutoRamp goes through the steps of cfg, one after another, as long as reads go well. It first
 // watches one interval for the hit rate of before. A step that loses too many hits or answers is
-// gone back from at once, and tried again after two intervals, and then four, and so on. It
-// returns nil when the last step went well, [ErrRampGaveUp] when one went wrong too often, or
-// ctx's error; in each case the phase stays what it is then.
+// gone back from at once, also while [RampConfig.Advance] still waits, and tried again after two
+// intervals, and then four, and so on. It returns nil when the last step went well,
+// [ErrRampGaveUp] when one went wrong too often, [ErrRampTakenOver] when somebody else went back,
+// the error of an Advance that failed, or ctx's error; in each case the phase stays what it is
+// then. Going back from a bad step is tried until it succeeds or ctx ends.
 func (s *Store) AutoRamp(ctx context.Context, cfg RampConfig) error {
 	cfg, err := cfg.complete()
 	if err != nil {
 		return err
 	}
-	advance := cfg.Advance
-	if advance == nil {
-		advance = func(_ context.Context, to Phase) error { return s.SetPhase(to) }
+	r := &ramp{s: s, cfg: cfg, at: s.Phase()}
+	if cfg.Advance == nil {
+		r.cfg.Advance = func(_ context.Context, to Phase) error { return s.SetPhase(to) }
 	}
-	before, err := s.watch(ctx, cfg)
-	if err != nil {
+	if r.before, err = r.watch(ctx, nil); err != nil {
 		return err
 	}
-	wrong := 0
 	for i := 0; i < len(cfg.Steps); {
 		from, to := s.Phase(), cfg.Steps[i]
 		if to <= from { // somebody was faster
 			i++
 			continue
 		}
-		if err := advance(ctx, to); err != nil {
+		why, err := r.step(ctx, from, to)
+		switch {
+		case err != nil:
 			return err
-		}
-		s.observe(Event{Kind: EventRampStep, From: from, Phase: to, Reason: "reads go well"})
-		now, err := s.watch(ctx, cfg)
-		if err != nil {
-			return err
-		}
-		why := now.worseThan(before, cfg)
-		if why == "" {
-			wrong = 0
+		case why == "":
+			r.wrong = 0
 			i++
-			continue
+		default:
+			if err := r.back(ctx, from, to, why); err != nil {
+				return err
+			}
 		}
-		s.observe(Event{Kind: EventRampStep, From: to, Phase: from, Reason: why})
-		if err := advance(ctx, from); err != nil {
-			return err
+	}
+	return nil
+}
+
+// looks is how often per interval a ramp looks, so that trouble is seen early.
+const looks = 10
+
+// ramp is one AutoRamp call.
+type ramp struct {
+	s      *Store
+	cfg    RampConfig
+	before reads
+	at     Phase // at which it found the Store, or to which it has brought it
+	wrong  int   // how often the present step went wrong
+}
+
+// step goes to a phase and watches it. It returns what is wrong with it, or nothing.
+func (r *ramp) step(ctx context.Context, from, to Phase) (why string, err error) {
+	if from < r.at {
+		return "", r.takenOver(from)
+	}
+	r.at = from
+	r.s.observe(Event{Kind: EventRampStep, From: from, Phase: to, Reason: "reads go well"})
+	advancing, cancel := context.WithCancel(ctx)
+	done, ended := make(chan error, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		done <- r.cfg.Advance(advancing, to)
+	}()
+	defer func() { cancel(); <-ended }()
+	for { // a fleet that waits for somebody is in the new phase already
+		now, err := r.watch(ctx, done)
+		if errors.Is(err, errAdvanced) {
+			break
 		}
-		if wrong++; wrong >= cfg.Patience {
-			return fmt.Errorf("%w at %v: %s", ErrRampGaveUp, to, why)
+		if err != nil {
+			return "", err
 		}
-		if err := pause(ctx, cfg.Every<<wrong); err != nil {
+		if why := now.worseThan(r.before, r.cfg); why != "" {
+			return why, nil
+		}
+	}
+	r.at = to
+	now, err := r.watch(ctx, nil)
+	return now.worseThan(r.before, r.cfg), err
+}
+
+// back undoes a step that went wrong, and rests.
+func (r *ramp) back(ctx context.Context, from, to Phase, why string) error {
+	r.s.observe(Event{Kind: EventRampStep, From: to, Phase: from, Reason: why})
+	r.at = min(from, r.s.Phase())
+	for {
+		err := r.cfg.Advance(ctx, from)
+		if err == nil {
+			break
+		}
+		if r.look(ctx, nil) != nil {
+			return fmt.Errorf("fallback: going back from %v, where %s: %w", to, why, err)
+		}
+	}
+	if r.wrong++; r.wrong >= r.cfg.Patience {
+		return fmt.Errorf("%w at %v: %s", ErrRampGaveUp, to, why)
+	}
+	for range looks << r.wrong {
+		if err := r.look(ctx, nil); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// errAdvanced ends a watch: the phase is in force everywhere.
+var errAdvanced = errors.New("fallback: advanced")
+
+// look lets a tenth of an interval pass, unless ctx or done ends it, and returns an error if that is
+// so or the ramp was taken over.
+func (r *ramp) look(ctx context.Context, done <-chan error) error {
+	t := time.NewTimer(r.cfg.Every / looks)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case err := <-done:
+		if err != nil {
+			return err
+		}
+		return errAdvanced
+	case <-t.C:
+	}
+	if is := r.s.Phase(); is < r.at {
+		return r.takenOver(is)
+	}
+	return nil
+}
+
+func (r *ramp) takenOver(is Phase) error {
+	return fmt.Errorf("%w: from %v to %v", ErrRampTakenOver, r.at, is)
+}
+
+// watch looks for an interval, and on until there were enough reads, and returns them. It returns
+// early when answers fail, and with errAdvanced when done says so.
+func (r *ramp) watch(ctx context.Context, done <-chan error) (reads, error) {
+	start := r.s.reads()
+	for n := 1; ; n++ {
+		if err := r.look(ctx, done); err != nil {
+			return reads{}, err
+		}
+		d := r.s.reads().since(start)
+		if d.total >= r.cfg.MinReads && (n >= looks || r.before.total > 0 && d.failing(r.before, r.cfg) != "") {
+			return d, nil
+		}
+	}
+}
+
 // reads is what a ramp looks at, over one interval.
 type reads struct {
 	hits, misses, failures, total int64
+	askedNew, failedNew           int64
+}
+
+func (s *Store) reads() reads {
+	p := s.Progress()
+	return reads{
+		hits: p.HitsNew + p.HitsOld, misses: p.Misses, failures: p.Failures, total: p.Reads,
+		askedNew: p.AskedNew, failedNew: p.FailedNew,
+	}
+}
+
+func (r reads) since(start reads) reads {
+	return reads{
+		hits: r.hits - start.hits, misses: r.misses - start.misses, failures: r.failures - start.failures, total: r.total - start.total,
+		askedNew: r.askedNew - start.askedNew, failedNew: r.failedNew - start.failedNew,
+	}
 }
 
 func (r reads) hitRate() float64 { return ratio(r.hits, r.hits+r.misses) }
@@ -132,40 +251,29 @@ func ratio(a, b int64) float64 {
 	return float64(a) / float64(b)
 }
 
-// worseThan says what is wrong compared with before, or nothing.
-func (r reads) worseThan(before reads, cfg RampConfig) string {
+// fewFailures of new say nothing yet: at the first steps it is asked for a few keys only.
+const fewFailures = 5
+
+// failing says which answers are missing that were not missing before, or nothing.
+func (r reads) failing(before reads, cfg RampConfig) string {
 	if e := ratio(r.failures, r.total); e > cfg.MaxErrorRate && e > ratio(before.failures, before.total) {
 		return fmt.Sprintf("%.2f %% of the reads had no answer", 100*e)
+	}
+	if e := ratio(r.failedNew, r.askedNew); e > cfg.MaxErrorRate && r.failedNew > fewFailures && e > ratio(before.failedNew, before.askedNew) {
+		return fmt.Sprintf("new gave no answer to %.2f %% of the reads that it was asked for", 100*e)
+	}
+	return ""
+}
+
+// worseThan says what is wrong compared with before, or nothing.
+func (r reads) worseThan(before reads, cfg RampConfig) string {
+	if why := r.failing(before, cfg); why != "" {
+		return why
 	}
 	if was, is := before.hitRate(), r.hitRate(); is < was-cfg.MaxHitLoss {
 		return fmt.Sprintf("the hit rate fell from %.1f %% to %.1f %%", 100*was, 100*is)
 	}
 	return ""
-}
-
-func (s *Store) reads() reads {
-	p := s.Progress()
-	return reads{hits: p.HitsNew + p.HitsOld, misses: p.Misses, failures: p.Failures, total: p.Reads}
-}
-
-// watch waits for an interval, and on until there were enough reads, and returns them. It
-// returns early when answers fail.
-func (s *Store) watch(ctx context.Context, cfg RampConfig) (reads, error) {
-	const looks = 10 // per interval, so that trouble is seen early
-	start := s.reads()
-	for look := 1; ; look++ {
-		if err := pause(ctx, cfg.Every/looks); err != nil {
-			return reads{}, err
-		}
-		now := s.reads()
-		d := reads{
-			hits: now.hits - start.hits, misses: now.misses - start.misses,
-			failures: now.failures - start.failures, total: now.total - start.total,
-		}
-		if d.total >= cfg.MinReads && (look >= looks || ratio(d.failures, d.total) > cfg.MaxErrorRate) {
-			return d, nil
-		}
-	}
 }
 
 func pause(ctx context.Context, d time.Duration) error {

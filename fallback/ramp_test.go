@@ -69,6 +69,93 @@ func TestAutoRamp_StepsBackAndGivesUpWhenReadsFail(t *testing.T) {
 	})
 }
 
+// New is down, and old answers every read: nobody notices, but the ramp.
+func TestAutoRamp_StepsBackWhenOldAnswersForANewThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, PhaseMirror)
+		for i := range 200 {
+			p.put(p.old, fmt.Sprint("k", i), "v")
+		}
+		p.n.Down(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { p.traffic(ctx) })
+		err := p.s.AutoRamp(ctx, RampConfig{Every: 20 * time.Second})
+		if !errors.Is(err, ErrRampGaveUp) || p.s.Phase() != PhaseMirror {
+			t.Errorf("got %v in %v", err, p.s.Phase())
+		}
+		if got := p.s.Progress(); got.Failures != 0 || got.FailedNew == 0 || got.FailedNew > got.AskedNew || got.CopyFailures == 0 {
+			t.Errorf("progress: %+v", got)
+		}
+		cancel()
+		wg.Wait()
+		p.s.Close()
+	})
+}
+
+func TestAutoRamp_LeavesThePhaseToWhoeverGoesBack(t *testing.T) {
+	for name, goBack := range map[string]time.Duration{"while a step is watched": 35 * time.Second, "before the first": 5 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPair(t, PhaseMirror)
+				for i := range 200 {
+					p.put(p.old, fmt.Sprint("k", i), "v")
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				var wg sync.WaitGroup
+				wg.Go(func() { p.traffic(ctx) })
+				wg.Go(func() {
+					time.Sleep(goBack)
+					p.ok(p.s.SetPhase(PhaseOld))
+				})
+				err := p.s.AutoRamp(ctx, RampConfig{Every: 20 * time.Second, Steps: []Phase{Ramp(25), Ramp(50), PhaseNew}})
+				if !errors.Is(err, ErrRampTakenOver) || p.s.Phase() != PhaseOld {
+					t.Errorf("got %v in %v", err, p.s.Phase())
+				}
+				cancel()
+				wg.Wait()
+				p.s.Close()
+			})
+		})
+	}
+}
+
+// An Advance that waits for a process that hangs does not keep the ramp from seeing that reads fail,
+// and one that fails on the way back is tried again.
+func TestAutoRamp_WatchesWhileItAdvancesAndInsistsOnGoingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, PhaseMirror)
+		for i := range 200 {
+			p.put(p.old, fmt.Sprint("k", i), "v")
+		}
+		lost := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { p.traffic(ctx) })
+		err := p.s.AutoRamp(ctx, RampConfig{
+			Every: 20 * time.Second, Steps: []Phase{PhaseNew}, Patience: 1,
+			Advance: func(ctx context.Context, to Phase) error {
+				if to == PhaseNew {
+					p.n.Down(true)
+					p.ok(p.s.SetPhase(to))
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				if lost++; lost < 3 {
+					return errors.New("a lost answer")
+				}
+				return p.s.SetPhase(to)
+			},
+		})
+		if !errors.Is(err, ErrRampGaveUp) || p.s.Phase() != PhaseMirror || lost != 3 {
+			t.Errorf("got %v in %v after %d tries", err, p.s.Phase(), lost)
+		}
+		cancel()
+		wg.Wait()
+		p.s.Close()
+	})
+}
+
 func TestPhase_TextRoundTripsAndBoundsHold(t *testing.T) {
 	for _, p := range []Phase{PhaseOld, PhaseMirror, Ramp(0.01), Ramp(12.5), Ramp(99.99), PhaseNew, PhaseRetire} {
 		got, err := ParsePhase(p.String())

@@ -49,10 +49,12 @@ func (s *Store) read(ctx context.Context, key string, ttl bool) (backends.Item, 
 	if err == nil {
 		var it backends.Item
 		if it, err = s.new.get(ctx, key, ttl); err == nil {
+			s.asked(nil)
 			s.compare(key, it)
 			return s.counted(s.new, it, nil)
 		}
 	}
+	s.asked(err)
 	if !s.fallsBack(v.mode, key, err) {
 		return s.counted(s.new, backends.Item{}, err)
 	}
@@ -99,6 +101,20 @@ func (s *Store) fallsBack(m mode, key string, err error) bool {
 	return true
 }
 
+// asked notes what came of asking new, whoever answers then. A caller that left says nothing of it.
+func (s *Store) asked(err error) {
+	s.counts.askedNew.Add(1)
+	if !backends.IsAnswer(err) && !backends.IsRefusal(err) && !errors.Is(err, context.Canceled) {
+		s.counts.failedNew.Add(1)
+	}
+}
+
+// foundOld notes that old answered an Acquire: a read of its own, after one that found nothing.
+func (s *Store) foundOld() {
+	s.counts.reads.Add(1)
+	s.counts.hitsOld.Add(1)
+}
+
 // counted notes which member gave the answer.
 func (s *Store) counted(m *member, it backends.Item, err error) (backends.Item, error) {
 	switch {
@@ -140,7 +156,10 @@ func (s *Store) readMany(ctx context.Context, keys []string, ttl bool) []backend
 		case m.newAnswers():
 			if rs[i].Err = s.settle(ctx, s.new, key); rs[i].Err == nil {
 				atNew = append(atNew, i)
-			} else if s.fallsBack(m, key, rs[i].Err) {
+				break
+			}
+			s.asked(rs[i].Err)
+			if s.fallsBack(m, key, rs[i].Err) {
 				atOld = append(atOld, i)
 			}
 		default:
@@ -153,6 +172,7 @@ func (s *Store) readMany(ctx context.Context, keys []string, ttl bool) []backend
 	for j, r := range s.askMany(ctx, s.new, keys, atNew, ttl) {
 		i := atNew[j]
 		newHas[i] = r.Err == nil
+		s.asked(r.Err)
 		if rs[i] = r; r.Err != nil && s.fallsBack(phase.mode(keys[i]), keys[i], r.Err) {
 			atOld = append(atOld, i)
 		}
@@ -171,7 +191,9 @@ func (s *Store) readMany(ctx context.Context, keys []string, ttl bool) []backend
 				copies = append(copies, key)
 			}
 			rs[i] = r
-		case r.Err != nil:
+		case r.Err == nil:
+			s.counts.barred.Add(1)
+		default:
 			rs[i].Err = s.merge(ctx, key, rs[i].Err, r.Err)
 		}
 	}

@@ -1,8 +1,9 @@
-// Command hearth moves the keys of one cache server or fleet to another, compares them, and
-// moves the phase of a running migration.
+// Command hearth moves the keys of one cache server or fleet to another, compares them, deletes
+// them by their prefix, and moves the phase of a running migration.
 //
 //	hearth copy --from memcached://old:11211 --to redis://new:6379/0 --state copy.state
 //	hearth verify --from memcached://old:11211 --to redis://new:6379/0 --sample 10000
+//	hearth delete --at redis://new:6379/0 --prefix v2: --dry-run
 //	hearth phase get --record redis://new:6379/0 --name orders:migration
 //	hearth phase set --record redis://new:6379/0 --name orders:migration mirror
 //
@@ -93,7 +94,7 @@ HEARTH_TO and HEARTH_RECORD stand for --from, --to and --record.
 
 Exit codes: 0 all went well; 1 some keys failed or differ, or the work is not complete;
 2 the command was not understood; 3 a server cannot be reached.`,
-		Commands: []*cli.Command{copyCommand(stdout, stderr), verifyCommand(stdout, stderr), phaseCommand(stdout, stderr)},
+		Commands: []*cli.Command{copyCommand(stdout, stderr), verifyCommand(stdout, stderr), deleteCommand(stdout, stderr), phaseCommand(stdout, stderr)},
 		Action:   unknown,
 	}
 	prepare(root, stdout, stderr)

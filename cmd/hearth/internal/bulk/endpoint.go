@@ -63,6 +63,8 @@ type session interface {
 	fill(ctx context.Context, recs []*Record) error
 	// release gives leases back that are still there.
 	release(ctx context.Context, recs []*Record) error
+	// remove deletes the records by Listed on the server that listed them.
+	remove(ctx context.Context, server int, recs []*Record) error
 	close()
 }
 

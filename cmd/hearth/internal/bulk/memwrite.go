@@ -141,3 +141,9 @@ func (s *memSession) release(ctx context.Context, recs []*Record) error {
 		return append(strconv.AppendUint(req, r.cas, 10), "\r\n"...)
 	}, func(*Record, []byte, *memConn) error { return nil })
 }
+
+func (s *memSession) remove(ctx context.Context, server int, recs []*Record) error {
+	return s.pipeline(ctx, server, recs, func(req []byte, r *Record) []byte {
+		return append(append(append(req, "md "...), r.Listed...), "\r\n"...)
+	}, func(*Record, []byte, *memConn) error { return nil })
+}

@@ -132,6 +132,18 @@ func (e *redisEnd) release(ctx context.Context, recs []*Record) error {
 	return err
 }
 
+func (e *redisEnd) remove(ctx context.Context, _ int, recs []*Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	pipe := e.client.Pipeline()
+	for _, r := range recs {
+		pipe.Unlink(ctx, r.Listed)
+	}
+	_, err := pipe.Exec(ctx)
+	return err
+}
+
 // loadScripts makes sure that every master knows the scripts: it costs one round trip a batch,
 // and a restarted server has forgotten them.
 func (e *redisEnd) loadScripts(ctx context.Context) error {

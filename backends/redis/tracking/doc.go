@@ -30,9 +30,10 @@
 //     invalidation.
 //   - Keys that the server does not hold: removing what is not there changes nothing. So L1 keeps
 //     nothing that the remote tier has not taken.
-//   - On a master that has just joined a cluster, if New was given another client than the store:
-//     changes until Refresh (1 s) after it was given slots. With the same client L1 is passed by
-//     from the client's first word with a node until the node is heard.
+//   - On a master that joined a cluster less than Refresh (1 s) ago, if New was given another client
+//     than the store, or if it is among the client's Addrs. Other new nodes are not read past us: L1
+//     is passed by from the client's first word with one until it is heard. Masters without slots are
+//     listened to as well, since a slot that moves is read and written before it is assigned.
 //
 // # Echo
 //

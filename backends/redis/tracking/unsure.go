@@ -23,7 +23,7 @@ func (s *Source) met(node *goredis.Client) {
 	}
 	o := node.Options()
 	if slices.Contains(w.client.(*goredis.ClusterClient).Options().Addrs, o.Addr) {
-		return // where to ask first, possibly by a name that no node has
+		return // where to ask first, possibly by a name that no node has; see [link.Topology.Empty]
 	}
 	w.mu.Lock()
 	w.unsure[o.Addr] = o
@@ -39,10 +39,27 @@ func (w *watch) doubt(ctx context.Context) {
 			return
 		case <-w.doubts:
 		}
-		for addr := range w.unexplained() {
-			w.board.Doubt(addr)
-		}
+		w.enter(w.unexplained())
 		wake(w.look)
+	}
+}
+
+// enter takes the link down for these nodes. They may be explained meanwhile: the look that comes after
+// it sweeps them up.
+func (w *watch) enter(unsure map[string]*goredis.Options) {
+	for addr := range unsure {
+		w.board.Doubt(addr)
+	}
+}
+
+// sweep takes lines off the board that nobody listens to, or is about to.
+func (w *watch) sweep() {
+	lines := w.board.Lines()
+	unsure := w.unexplained() // after the lines, so that none is missing of those that were entered
+	for _, addr := range lines {
+		if addr != topology && w.stop[addr] == nil && unsure[addr] == nil {
+			w.board.Remove(addr)
+		}
 	}
 }
 

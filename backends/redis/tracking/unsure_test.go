@@ -24,34 +24,44 @@ func TestWatch_ClusterThatChanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	empty, replica, victim := added[0], added[1], nodes.Nodes()[2]
-	o := redis.ClusterOptions(nodes.Addrs()[:3]...)
+	o := redis.ClusterOptions(append(nodes.Addrs()[:3], empty.Addr())...)
 	o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 10*time.Second, 10*time.Second, 10*time.Second
 	c := goredis.NewClusterClient(o)
 	t.Cleanup(func() { _ = c.Close() })
 	keys := onEachNode(t, c, "ns", 3)
+	from := nodes.Addrs()[0]
+	key := keys[from]
+	// No look at the topology helps before the client is sent somewhere.
+	rarely := Config{Namespace: "ns", Ping: 100 * time.Millisecond, DeadAfter: time.Minute, Refresh: 30 * time.Second}
 
-	t.Run("a node is heard as soon as the client is sent there", func(t *testing.T) {
-		// No look at the topology would help: it does not name the node before it has the slot.
-		l := sinktest.Watch(t, source(t, c, Config{Namespace: "ns", Ping: 100 * time.Millisecond, DeadAfter: time.Minute, Refresh: 30 * time.Second}))
-		from := nodes.Addrs()[0]
-		key := keys[from]
-		set(t, c, key)
-		slot := do(t, from, "CLUSTER", "KEYSLOT", key)
-		source, target := do(t, from, "CLUSTER", "MYID"), do(t, empty.Addr(), "CLUSTER", "MYID")
-		do(t, empty.Addr(), "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
-		do(t, from, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
-		host, port, _ := strings.Cut(empty.Addr(), ":")
-		do(t, from, "MIGRATE", host, port, key, 0, 5000)
-		ups := l.State().Ups
-		if err := c.Get(t.Context(), key).Err(); err != nil { // by way of ASK
+	t.Run("a master without slots is heard, also one of those that the client asks first", func(t *testing.T) {
+		l := sinktest.Watch(t, source(t, c, rarely))
+		do(t, empty.Addr(), "CONFIG", "SET", "cluster-allow-replica-migration", "no") // it stays a master
+		for _, value := range []string{"has never had any", "has none any more, and the client knows it"} {
+			set(t, c, key)
+			finish := lead(t, c, key, from, empty.Addr())
+			l.Put(key)
+			asking(t, empty.Addr(), "SET", key, value)
+			l.Gone(t, key)
+			finish()
+			do(t, empty.Addr(), "DEL", key)
+			lead(t, nil, key, empty.Addr(), from)()
+		}
+	})
+	t.Run("a node that has just joined is heard as soon as the client is sent there", func(t *testing.T) {
+		l := sinktest.Watch(t, source(t, c, rarely))
+		joined, err := nodes.Grow(1, servers.Options{Args: args})
+		if err != nil {
 			t.Fatal(err)
 		}
+		set(t, c, key)
+		ups := l.State().Ups
+		finish := lead(t, c, key, from, joined[0].Addr())
 		l.Await(t, "the link went down and came up with the new node", func(s sinktest.State) bool { return s.Up && s.Ups > ups })
 		l.Put(key)
-		asking(t, empty.Addr(), "SET", key, "changed where it is now")
+		asking(t, joined[0].Addr(), "SET", key, "changed where it is now")
 		l.Gone(t, key)
-		do(t, empty.Addr(), "CLUSTER", "SETSLOT", slot, "NODE", target)
-		do(t, from, "CLUSTER", "SETSLOT", slot, "NODE", target)
+		finish()
 	})
 	t.Run("a replica that takes over", func(t *testing.T) {
 		if err := nodes.Follow(replica, victim); err != nil {
@@ -70,6 +80,28 @@ func TestWatch_ClusterThatChanges(t *testing.T) {
 		do(t, replica.Addr(), "SET", key, "as the new master has it")
 		l.Gone(t, key)
 	})
+}
+
+// lead begins to move the slot of key to another node, so that c, if there is one, is sent there by ASK.
+// It returns what ends the move.
+func lead(t *testing.T, c *goredis.ClusterClient, key, from, to string) (finish func()) {
+	t.Helper()
+	slot := do(t, from, "CLUSTER", "KEYSLOT", key)
+	source, target := do(t, from, "CLUSTER", "MYID"), do(t, to, "CLUSTER", "MYID")
+	do(t, to, "CLUSTER", "SETSLOT", slot, "IMPORTING", source)
+	do(t, from, "CLUSTER", "SETSLOT", slot, "MIGRATING", target)
+	host, port, _ := strings.Cut(to, ":")
+	do(t, from, "MIGRATE", host, port, key, 0, 5000)
+	if c != nil {
+		if err := c.Get(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		t.Helper()
+		do(t, to, "CLUSTER", "SETSLOT", slot, "NODE", target)
+		do(t, from, "CLUSTER", "SETSLOT", slot, "NODE", target)
+	}
 }
 
 // asking sends one command to a node that is about to be given the key's slot.
@@ -126,5 +158,38 @@ func TestExplain_SettlesWhatTheTopologyNames(t *testing.T) {
 				t.Errorf("up: %v", up)
 			}
 		})
+	}
+}
+
+// doubt and a look at the topology run side by side.
+func TestSweep_ANodeThatIsExplainedWhileItIsDoubtedIsNoReasonToStayDown(t *testing.T) {
+	sink := sinktest.New()
+	w := &watch{
+		board:  link.NewBoard(sink, time.Minute),
+		stop:   map[string]func(){"a": func() {}},
+		unsure: map[string]*goredis.Options{"replica": {Addr: "replica"}},
+	}
+	w.board.Add("a")
+	w.board.Up("a")
+	look := func() {
+		w.explain(w.unexplained(), link.Topology{Nodes: map[string]*goredis.Options{"a": {Addr: "a"}}, Replicas: map[string]bool{"replica": true}})
+		w.sweep()
+	}
+	doubted := w.unexplained()
+	look()
+	w.enter(doubted)
+	if sink.State().Up {
+		t.Fatal("the link is up while a node is in doubt")
+	}
+	look()
+	if !sink.State().Up {
+		t.Errorf("down for ever, because of %q", w.board.Lines())
+	}
+
+	w.unsure["new"] = &goredis.Options{Addr: "new"}
+	w.enter(w.unexplained())
+	w.sweep()
+	if sink.State().Up {
+		t.Error("a node that nobody has explained was swept up")
 	}
 }

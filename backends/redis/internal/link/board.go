@@ -72,15 +72,29 @@ func (b *Board) Remove(line string) {
 func (b *Board) Up(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.rises(line)
+}
+
+// Join is Up of a line that is entered if there is none of that name.
+func (b *Board) Join(line string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lines[line] == nil {
+		b.lines[line] = &state{}
+	}
+	b.rises(line)
+}
+
+func (b *Board) rises(line string) {
 	s := b.lines[line]
 	if s == nil {
 		return
 	}
-	was := s.up
+	was, up := s.up, b.up
 	s.up, s.heard = true, time.Now()
 	b.rise("connected")
-	if !was && !b.up && b.begun {
-		b.flush(line + " is connected, others are not")
+	if !was && b.up == up && b.begun {
+		b.flush(line + " is connected")
 	}
 }
 
@@ -106,14 +120,15 @@ func (b *Board) flush(reason string) {
 	}
 }
 
-// Down notes that a line is gone.
+// Down notes that a line is gone. One that was not entered is none of the sink's business.
 func (b *Board) Down(line string, reason error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if s := b.lines[line]; s != nil {
-		s.up = false
+	s := b.lines[line]
+	if s == nil {
+		return
 	}
-	b.up = false
+	s.up, b.up = false, false
 	b.sink.Down(fmt.Errorf("%s: %w", line, reason))
 }
 

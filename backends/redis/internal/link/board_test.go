@@ -55,6 +55,13 @@ func TestBoard_NewsOfHealthyLinesIsPassedOn(t *testing.T) {
 			b.Forget([]string{"k"})
 			b.Forget([]string{"l"})
 		}, []string{"flush", "k", "l"}},
+		{"one joins that has not been entered", func(b *Board) {
+			up(b)
+			b.Down("new", gone) // it has never been up: nobody waits for it
+			b.Join("new")
+			b.Join("new")
+			b.Down("new", gone)
+		}, []string{"flush", "alive", "flush", "down"}},
 		{"no keys are no news", func(b *Board) { start(b); b.Forget(nil) }, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -32,6 +32,7 @@ func Check(who string, client goredis.UniversalClient) error {
 // Topology is who serves what.
 type Topology struct {
 	Nodes    map[string]*goredis.Options // masters, by address
+	Empty    map[string]*goredis.Options // masters without slots, if one can reach them there
 	Replicas map[string]bool             // of the masters, by address
 	Slots    string                      // which master has which slots; "" for one server
 }
@@ -67,6 +68,11 @@ func TopologyOf(ctx context.Context, client goredis.UniversalClient) (Topology, 
 	if err == nil && len(t.Nodes) == 0 {
 		err = errors.New("the cluster has no masters")
 	}
+	if err != nil {
+		return t, err
+	}
+	all, err := c.ClusterNodes(ctx).Result()
+	t.Empty = emptyMasters(all, t.Nodes)
 	return t, err
 }
 

@@ -44,38 +44,51 @@ func TestPace_IsThatOfTheSlowestSource(t *testing.T) {
 // silent is a source that does not say its pace.
 type silent struct{ backends.Invalidator }
 
-// Two processes of one user who may do everything but CLIENT TRACKING.
-func TestWatch_ACacheWithoutTheRightToTrackIsCoherentByTheBus(t *testing.T) {
+// Two processes that cannot track: of one user who may do everything but CLIENT TRACKING, and behind a
+// proxy that says OK to it and passes no push.
+func TestWatch_ACacheThatCannotTrackIsCoherentByTheBus(t *testing.T) {
 	srv := serverstest.Redis(t)
 	serverstest.Real(t, srv)
 	if err := sinktest.Connect(t, srv.Addr()).Do(t.Context(), "ACL", "SETUSER", "meagre", "on", ">secret",
 		"~*", "&*", "+@all", "-client|tracking").Err(); err != nil {
 		t.Fatal(err)
 	}
-	a, b := meagre(t, srv.Addr()), meagre(t, srv.Addr())
-	for _, c := range []*tier.Cache[string]{a, b} {
-		within(t, "the link is up", func() bool { return c.Health().Link == "up" })
-		if note := c.Health().LinkNote; !strings.Contains(note, "using bus") || !strings.Contains(note, "CLIENT TRACKING: NOPERM") {
-			t.Errorf("Health says %q, want what is used, and what was refused", note)
-		}
-	}
-	for _, v := range []string{"1", "2", "3"} {
-		if err := a.Set(t.Context(), "k", v); err != nil {
-			t.Fatal(err)
-		}
-		within(t, "the other process has "+v+" in its L1", func() bool {
-			e, err := b.Lookup(t.Context(), "k")
-			return err == nil && e.Value == v && e.Source == "L1"
+	meagre := redis.Options(srv.Addr())
+	meagre.Username, meagre.Password = "meagre", "secret"
+	for _, tc := range []struct {
+		name   string
+		way    *goredis.Options
+		reason string
+	}{
+		{"no right", meagre, "CLIENT TRACKING: NOPERM"},
+		{"no pushes", redis.Options(sinktest.LatePushes(t, srv.Addr(), sinktest.Never)), tracking.ErrNoPush.Error()},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := process(t, tc.way), process(t, tc.way)
+			for _, c := range []*tier.Cache[string]{a, b} {
+				within(t, "the link is up", func() bool { return c.Health().Link == "up" })
+				if note := c.Health().LinkNote; !strings.Contains(note, "using bus") || !strings.Contains(note, tc.reason) {
+					t.Errorf("Health says %q, want what is used, and what was refused", note)
+				}
+			}
+			for _, v := range []string{"1", "2", "3"} {
+				if err := a.Set(t.Context(), "k", v); err != nil {
+					t.Fatal(err)
+				}
+				within(t, "the other process has "+v+" in its L1", func() bool {
+					e, err := b.Lookup(t.Context(), "k")
+					return err == nil && e.Value == v && e.Source == "L1"
+				})
+			}
 		})
 	}
 }
 
-// meagre is one process's cache.
-func meagre(t *testing.T, addr string) *tier.Cache[string] {
+// process is one process's cache.
+func process(t *testing.T, way *goredis.Options) *tier.Cache[string] {
 	t.Helper()
-	o := redis.Options(addr)
-	o.Username, o.Password = "meagre", "secret"
-	client := sinktest.ConnectWith(t, o)
+	o := *way
+	client := sinktest.ConnectWith(t, &o)
 	cache, err := tier.New(tier.Config[string]{
 		Namespace: "user",
 		Local:     tier.Local[string]{Invalidator: preferTracking(t, client), DeadAfter: 30 * time.Second, TTL: time.Hour},
@@ -93,7 +106,7 @@ func preferTracking(t *testing.T, c *goredis.Client) *Source {
 	t.Helper()
 	const ping, dead = 100 * time.Millisecond, 30 * time.Second
 	return must(New(Config{Sources: []backends.Invalidator{
-		must(tracking.New(c, tracking.Config{Namespace: "user", Ping: ping, DeadAfter: dead}))(t),
+		must(tracking.New(c, tracking.Config{Namespace: "user", Ping: ping, DeadAfter: 2 * time.Second}))(t), // waits half of it for a push
 		must(bus.New(c, bus.Config{Namespace: "user", Ping: ping, DeadAfter: dead, Timeout: 10 * time.Second}))(t),
 	}}))(t)
 }

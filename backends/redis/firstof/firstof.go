@@ -3,8 +3,8 @@
 //
 //	source, err := firstof.New(firstof.Config{Sources: []backends.Invalidator{tracking, bus}})
 //
-// A user without the right to CLIENT TRACKING, or a proxy that does not know it, is no reason to
-// do without an L1: the processes can still tell each other. What is lost is named by Degraded.
+// A user without the right to CLIENT TRACKING, or a proxy that does not know it or only says OK to it,
+// is no reason to do without an L1: the processes can still tell each other. What is lost is named by Degraded.
 package firstof
 
 import (

@@ -51,6 +51,13 @@ func TestWatch_Cluster(t *testing.T) {
 	s := source(t, c, Config{Namespace: "ns", Ping: 100 * time.Millisecond, DeadAfter: 10 * time.Second, Refresh: 50 * time.Millisecond})
 	l := sinktest.Watch(t, s)
 
+	t.Run("every node has proved that it pushes", func(t *testing.T) {
+		for _, addr := range nodes.Addrs() {
+			if n := calls(t, connect(t, addr), "set"); n != 1 {
+				t.Errorf("%d probes on %s", n, addr)
+			}
+		}
+	})
 	t.Run("every node is heard", func(t *testing.T) {
 		for _, k := range keys {
 			l.Put(k)

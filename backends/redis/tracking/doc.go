@@ -22,6 +22,29 @@
 // when all are back, L1 starts empty. An invalidation that cannot be read, a reply out of step or
 // a change of a cluster's topology do the same.
 //
+// # A server that only says OK
+//
+// Some proxies say OK to CLIENT TRACKING and pass no push: pings are answered, and L1 would be old for
+// as long as its TTL lets it. So each new connection writes a key that it tracks (SET ns!probe:...),
+// and counts as up when the push has come. If it has not come within half of DeadAfter, though pings
+// are answered, Watch returns [ErrNoPush]. This costs a write and a round trip or two for each
+// connection to each master; every other listener of the namespace gets two messages, at the write
+// and at its expiry a second later, and ignores them.
+//
+// Where the server does not take the write there is no probe: without the right to it (the server's
+// ACL LOG then names the SET), on a replica, without room, on a node of a cluster that has (nearly)
+// no slots. What says OK and pushes nothing then looks healthy, and L1 is old for Local.TTL.
+//
+// # Keys of its own
+//
+//   - ns!probe: and something random: see above. For one second.
+//   - ns!flush: written by PublishFlush, the time in nanoseconds. Whoever writes or deletes it makes
+//     every L1 of the namespace start empty. It is one for a namespace and has no lifetime: its expiry
+//     would be one more flush. So is its eviction.
+//
+// Neither can be a key of a cache with that namespace, since its keys go on with ':'. Without a
+// Namespace they are !probe:... and !flush.
+//
 // # What it does not see
 //
 //   - SWAPDB: the server says nothing. Call PublishFlush afterwards.
@@ -47,7 +70,7 @@
 //
 // A server or proxy that does not do this, or a user who may not ask for it, makes Watch return
 // an error that [errors.Is] backends.ErrUnsupported and names the command; package firstof then
-// goes on with another source. The least rights of the listener and of the cache's own client,
+// goes on with another source, and Health names the reason. The least rights of the listener and of the cache's own client,
 // for namespace "user":
 //
 //	ACL SETUSER cache on >secret resetchannels resetkeys ~user:* ~{user:* ~user!* -@all
@@ -55,5 +78,10 @@
 //	    +ping +client|tracking
 //
 // and +cluster|slots (or +cluster|shards) on a Cluster, +client|setinfo from Redis 7.2 on. ~{user:* is for the side keys of package
-// redis, ~user!* for Clear, tags and PublishFlush. No channel is needed.
+// redis, ~user!* for Clear, tags, PublishFlush and the probe. No channel is needed. A user of its own
+// who only listens needs
+//
+//	ACL SETUSER ear on >secret resetchannels resetkeys -@all +ping +client|tracking
+//
+// and ~user!probe:* +set if it is to be probed.
 package tracking

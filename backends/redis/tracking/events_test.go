@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -165,6 +166,24 @@ func TestWatch_WithoutANamespaceSeesEveryKey(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// Why the key that PublishFlush writes has no lifetime: whoever gives it one flushes at its end too.
+func TestPublishFlush_ItsKeyStays(t *testing.T) {
+	c := connect(t, server(t))
+	s := source(t, c, calm("stays"))
+	l := sinktest.Watch(t, s)
+	l.Flushed(t, func() {
+		if err := s.PublishFlush(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	if ttl := c.TTL(t.Context(), "stays!flush").Val(); ttl != -1 {
+		t.Errorf("it lives %v", ttl)
+	}
+	n := len(l.State().Flushes)
+	c.PExpire(t.Context(), "stays!flush", 50*time.Millisecond)
+	l.Await(t, "a flush for the lifetime, and one for its end", func(s sinktest.State) bool { return len(s.Flushes) == n+2 })
 }
 
 func TestPublishFlush_ReachesOtherProcesses(t *testing.T) {

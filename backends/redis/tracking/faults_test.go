@@ -206,6 +206,9 @@ func TestWatch_NeedsNoMoreThanTheRightsInTheManual(t *testing.T) {
 	}
 	s := source(t, c, calm("user"))
 	l := sinktest.Watch(t, s)
+	if n := calls(t, connect(t, addr), "set"); n != 1 {
+		t.Errorf("%d probes", n)
+	}
 	l.Put("user:1", "user:2")
 	lease, _, err := store.Acquire(t.Context(), "user:1", time.Minute)
 	if err != nil {

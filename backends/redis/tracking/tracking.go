@@ -39,12 +39,14 @@ type Source struct {
 	timing   link.Timing
 	prefix   string // of the keys listened to
 	flushKey string // a write to it means: forget everything
+	probes   string // what the keys of probes begin with
 	watching atomic.Bool
 	running  atomic.Pointer[watch]
 	tracked  atomic.Bool // a server has tracked for this source at least once
 
 	unflushed bool // tests only: a reconnect does not flush
 	oneNode   bool // tests only: one master of a cluster stands for all
+	believing bool // tests only: a server that says OK is believed
 }
 
 var (
@@ -75,7 +77,7 @@ func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
 	if cfg.Refresh > t.DeadAfter/2 {
 		return nil, fmt.Errorf("tracking: Refresh %v is more than half of DeadAfter (%v)", cfg.Refresh, t.DeadAfter)
 	}
-	s := &Source{client: client, cfg: cfg, timing: t, flushKey: cfg.Namespace + "!flush"}
+	s := &Source{client: client, cfg: cfg, timing: t, flushKey: cfg.Namespace + "!flush", probes: cfg.Namespace + "!probe:"}
 	if cfg.Namespace != "" {
 		s.prefix = cfg.Namespace + ":"
 	}
@@ -104,7 +106,7 @@ func (s *Source) Pace() time.Duration { return s.timing.Ping }
 func (s *Source) Publish(context.Context, []string) error { return nil }
 
 // PublishFlush makes every process that listens to this namespace forget everything. It writes a
-// key named after the namespace and "!flush".
+// key named after the namespace and "!flush", which stays: its expiry would be another flush.
 func (s *Source) PublishFlush(ctx context.Context) error {
 	if err := s.client.Set(ctx, s.flushKey, time.Now().UnixNano(), 0).Err(); err != nil {
 		return fmt.Errorf("tracking: tell others to flush: %w", err)

@@ -113,23 +113,15 @@ func (w *watch) refresh(ctx context.Context) error {
 		if w.stop[addr] == nil && !(w.oneNode && len(w.stop) > 0) {
 			w.board.Add(addr)
 			w.listen(ctx, addr, node)
-		} else if w.stop[addr] != nil {
-			w.board.Doubt(addr) // it may have been empty, and not heard yet
-		}
-	}
-	for addr, node := range t.Empty {
-		if w.stop[addr] == nil && !w.oneNode {
-			w.listen(ctx, addr, node) // it counts once it is heard: nothing in L1 is from there yet
 		}
 	}
 	for addr, stop := range w.stop {
-		if t.Nodes[addr] == nil && t.Empty[addr] == nil {
+		if t.Nodes[addr] == nil {
 			stop()
 			delete(w.stop, addr)
 			w.board.Remove(addr)
 		}
 	}
-	w.sweep()
 	if w.cluster {
 		w.looked = time.Now()
 		w.board.Up(topology)
@@ -147,13 +139,20 @@ func (w *watch) listen(ctx context.Context, addr string, node *goredis.Options) 
 		var hangups link.Hangups
 		err := link.Retry(ctx, func(ctx context.Context) (worked bool, err error) {
 			greeted := false
+			var p probe
 			err = link.Line{
 				Node:   node,
 				Timing: w.timing,
-				Setup:  func(ctx context.Context, cn *goredis.Conn) error { greeted = true; return w.track(ctx, cn) },
-				Up:     func() { worked = true; w.tracked.Store(true); w.board.Join(addr) },
-				Heard:  func() { w.board.Heard(addr) },
-				Push:   w.push,
+				Setup: func(ctx context.Context, cn *goredis.Conn) error {
+					greeted = true
+					if err := w.track(ctx, cn); err != nil {
+						return err
+					}
+					return w.prove(ctx, cn, addr, &p)
+				},
+				Up:    func() { worked = true; w.tracked.Store(true); w.board.Up(addr) },
+				Heard: func() { w.board.Heard(addr) },
+				Push:  func(frame []any) error { return w.push(frame, &p) },
 			}.Run(ctx)
 			return worked, hangups.Count(w.hungUp(ctx, node, greeted, err), err)
 		}, func(err error) {
@@ -197,7 +196,7 @@ func (w *watch) track(ctx context.Context, cn *goredis.Conn) error {
 	}
 	args := []any{"CLIENT", "TRACKING", "ON", "BCAST"}
 	if w.prefix != "" {
-		args = append(args, "PREFIX", w.prefix, "PREFIX", w.flushKey)
+		args = append(args, "PREFIX", w.prefix, "PREFIX", w.flushKey, "PREFIX", w.probes)
 	}
 	err = cn.Do(ctx, args...).Err()
 	switch {
@@ -209,8 +208,8 @@ func (w *watch) track(ctx context.Context, cn *goredis.Conn) error {
 	return link.Refusal(fmt.Errorf("CLIENT TRACKING: %w", err))
 }
 
-// push takes one invalidation message.
-func (w *watch) push(frame []any) error {
+// push takes one invalidation message; p is the probe of the connection that it came on.
+func (w *watch) push(frame []any, p *probe) error {
 	keys, all, err := parse(frame)
 	switch {
 	case err != nil:
@@ -219,6 +218,7 @@ func (w *watch) push(frame []any) error {
 		w.board.Flush("the server was flushed")
 		return nil
 	}
+	keys = w.heed(keys, p)
 	for _, k := range keys {
 		if k == w.flushKey {
 			w.board.Flush("another process asked for it")

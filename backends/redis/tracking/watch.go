@@ -113,15 +113,23 @@ func (w *watch) refresh(ctx context.Context) error {
 		if w.stop[addr] == nil && !(w.oneNode && len(w.stop) > 0) {
 			w.board.Add(addr)
 			w.listen(ctx, addr, node)
+		} else if w.stop[addr] != nil {
+			w.board.Doubt(addr) // it may have been empty, and not heard yet
+		}
+	}
+	for addr, node := range t.Empty {
+		if w.stop[addr] == nil && !w.oneNode {
+			w.listen(ctx, addr, node) // it counts once it is heard: nothing in L1 is from there yet
 		}
 	}
 	for addr, stop := range w.stop {
-		if t.Nodes[addr] == nil {
+		if t.Nodes[addr] == nil && t.Empty[addr] == nil {
 			stop()
 			delete(w.stop, addr)
 			w.board.Remove(addr)
 		}
 	}
+	w.sweep()
 	if w.cluster {
 		w.looked = time.Now()
 		w.board.Up(topology)
@@ -150,7 +158,7 @@ func (w *watch) listen(ctx context.Context, addr string, node *goredis.Options) 
 					}
 					return w.prove(ctx, cn, addr, &p)
 				},
-				Up:    func() { worked = true; w.tracked.Store(true); w.board.Up(addr) },
+				Up:    func() { worked = true; w.tracked.Store(true); w.board.Join(addr) },
 				Heard: func() { w.board.Heard(addr) },
 				Push:  func(frame []any) error { return w.push(frame, &p) },
 			}.Run(ctx)

@@ -2,36 +2,59 @@ package fallback
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"time"
+
+	"github.com/hearthcache/hearth/backends"
 )
 
 // Join reports this process, adopts the fleet's phase, and keeps both up to date until ctx ends;
 // it then takes the process off the record, unless it owes something, which others must go on to
-// see ([Fleet.Forget]). It returns ctx's error, or at once the error of the
-// first report. The first process to join sets the phase to its own. A program that must not
-// serve before it is in the fleet's phase calls Beat first.
+// see ([Fleet.Forget]). While the record does not answer it goes on trying, from the first report
+// on: until that has arrived the Store is in PhaseMirror at least and pardons nothing, as when the
+// record is lost sight of later, and [Store.Stats] and Warnings say so. It returns ctx's error,
+// with the last failure if no report ever arrived; at once if the record's store refuses the
+// first report, or holds something else under its key.
+//
+// The first process to join makes the record, with its own phase. A program that must not serve
+// before it is in the fleet's phase calls Beat first.
 func (f *Fleet) Join(ctx context.Context) error {
-	if err := f.Beat(ctx); err != nil {
-		return err
-	}
-	tick := time.NewTicker(f.cfg.Heartbeat)
-	defer tick.Stop()
+	f.start()
 	for {
-		select {
-		case <-ctx.Done():
-			bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Heartbeat)
-			defer cancel()
-			f.leave(bye)
-			return ctx.Err()
-		case <-tick.C:
-			beat, cancel := context.WithTimeout(ctx, max(f.cfg.Heartbeat, f.cfg.DeadAfter/4))
-			if f.Beat(beat) != nil {
-				f.lost()
+		wait := f.cfg.Heartbeat
+		beat, cancel := context.WithTimeout(ctx, f.answerTime())
+		err := f.say(beat)
+		cancel()
+		if err != nil {
+			if f.heard.Load() == nil && final(err) {
+				return err
 			}
-			cancel()
+			wait /= 4
+		}
+		if pause(ctx, wait) != nil {
+			break
 		}
 	}
+	if f.heard.Load() == nil {
+		return fmt.Errorf("%w; no report has arrived: %w", ctx.Err(), f.Stats().LastErr)
+	}
+	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Heartbeat)
+	defer cancel()
+	f.leave(bye)
+	return ctx.Err()
+}
+
+// start notes the phase that this process begins with: that of the fleet, if it is the first.
+func (f *Fleet) start() { f.once.Do(func() { f.began = f.store.Phase() }) }
+
+// answerTime is how long the record's store may take for one change.
+func (f *Fleet) answerTime() time.Duration { return max(f.cfg.Heartbeat, f.cfg.DeadAfter/4) }
+
+// final reports whether trying again is pointless.
+func final(err error) bool {
+	return backends.IsRefusal(err) || errors.Is(err, errUnreadable) || errors.Is(err, backends.ErrWrongType)
 }
 
 // leave takes the process off the record, unless it owes something: that still has to be known.
@@ -40,7 +63,7 @@ func (f *Fleet) leave(ctx context.Context) {
 		return
 	}
 	defer f.unlock()
-	_ = f.update(ctx, func(r *Record) error {
+	_ = f.update(ctx, false, func(r *Record) error {
 		if p := f.report(r); p.Owed > 0 {
 			r.Processes[f.cfg.Process] = p
 			return nil
@@ -54,12 +77,36 @@ func (f *Fleet) leave(ctx context.Context) {
 
 // Beat is one report: it adopts what the record says and says where this process is. Join calls
 // it; programs with a schedule of their own may.
+//
+// A process that does not know the fleet's phase yet, and finds no record or one that was made
+// anew a moment ago, cannot tell a new fleet from one whose record was lost. Its Beat goes on
+// reporting until everybody had FleetConfig.DeadAfter to say more, or ctx ends: [ErrUnsure] then.
+// [Fleet.Found] spares a new fleet the wait.
 func (f *Fleet) Beat(ctx context.Context) error {
+	f.start()
+	err := f.say(ctx)
+	for err == nil && !f.sure.Load() {
+		if err = pause(ctx, f.cfg.Heartbeat/2); err == nil {
+			err = f.say(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("%w (%w)", ErrUnsure, err)
+		}
+	}
+	return err
+}
+
+// say makes one report.
+func (f *Fleet) say(ctx context.Context) error {
 	if err := f.lock(ctx); err != nil {
 		return err
 	}
 	defer f.unlock()
-	return f.beat(ctx)
+	err := f.beat(ctx)
+	if err != nil {
+		f.lost(err)
+	}
+	return err
 }
 
 // lock waits for the turn to write the record and act upon it.
@@ -74,16 +121,20 @@ func (f *Fleet) lock(ctx context.Context) error {
 
 func (f *Fleet) unlock() { <-f.turn }
 
-// beat is Beat; the turn is held.
-func (f *Fleet) beat(ctx context.Context) error {
+// beat is one report; the turn is held.
+func (f *Fleet) beat(ctx context.Context) (err error) {
+	defer func() {
+		f.mu.Lock()
+		f.failed = err
+		f.mu.Unlock()
+	}()
 	// Again after it adopted something: the record must never claim what is not in force, and
 	// others wait to hear that it is.
 	for range 3 {
 		began := f.cfg.Now()
 		var said Process
-		err := f.update(ctx, func(r *Record) error {
-			f.watch(r)
-			f.prune(r)
+		err := f.update(ctx, true, func(r *Record) error {
+			f.look(r)
 			f.enlist(r)
 			said = f.report(r)
 			r.Processes[f.cfg.Process] = said
@@ -93,7 +144,9 @@ func (f *Fleet) beat(ctx context.Context) error {
 			return err
 		}
 		f.heard.Store(&began)
-		f.cut.Store(false)
+		if f.cut.Swap(false) {
+			f.store.observe(Event{Kind: EventRecord, Phase: f.store.Phase(), Reason: "it answers this process again"})
+		}
 		f.store.joined.Store(f)
 		f.mu.Lock()
 		f.declared.new, f.declared.old = said.Owed > said.OwedOld, said.OwedOld > 0
@@ -107,9 +160,20 @@ func (f *Fleet) beat(ctx context.Context) error {
 	return nil
 }
 
+// look notes what can be told from the record about others, before it is changed.
+func (f *Fleet) look(r *Record) {
+	f.watch(r)
+	f.prune(r)
+	f.settle(r)
+}
+
 // enlist adopts the record's phase before this process shows up in it, for the first time or
 // after it was left out.
 func (f *Fleet) enlist(r *Record) {
+	if r.Unsure {
+		f.hold(r)
+		return
+	}
 	if _, listed := r.Processes[f.cfg.Process]; !listed || !f.store.Phase().Compatible(r.Phase) {
 		f.store.enter(r.Phase, func(uint32) uint32 { return fleetMixed })
 	}
@@ -151,6 +215,9 @@ func (f *Fleet) watch(r *Record) {
 		passed = min(max(now.Sub(f.watched), 0), f.cfg.Heartbeat)
 	}
 	f.watched = now
+	if f.stood.time += passed; f.stood.origin != r.Origin {
+		f.stood = stood{origin: r.Origin}
+	}
 	maps.DeleteFunc(f.watching, func(name string, _ watch) bool { _, listed := r.Processes[name]; return !listed })
 	for name, p := range r.Processes {
 		w := f.watching[name]
@@ -162,9 +229,12 @@ func (f *Fleet) watch(r *Record) {
 }
 
 // prune leaves out processes that are gone. One that owed something when it was last seen stays:
-// nobody will deliver that any more, and only a person can say that it does not matter.
+// nobody will deliver that any more, and only a person can say that it does not matter; and so
+// does one that was in a record that was lost, of which nobody knows what it owed.
 func (f *Fleet) prune(r *Record) {
-	maps.DeleteFunc(r.Processes, func(name string, p Process) bool { return f.gone(name) && p.Owed == 0 })
+	maps.DeleteFunc(r.Processes, func(name string, p Process) bool {
+		return f.gone(name) && p.Owed == 0 && !p.Unheard
+	})
 }
 
 func (f *Fleet) gone(name string) bool {
@@ -174,6 +244,12 @@ func (f *Fleet) gone(name string) bool {
 // adopt puts the record's phase in force, and what it says about the others.
 func (f *Fleet) adopt() {
 	r := f.Record()
+	if r.Unsure {
+		f.hold(&r)
+		f.took = acted{r.Step, r.Target}
+		return
+	}
+	f.sure.Store(true)
 	state := fleetMixed
 	if _, listed := r.Processes[f.cfg.Process]; listed && r.settled() {
 		switch lowest, highest := r.span(); {
@@ -189,11 +265,15 @@ func (f *Fleet) adopt() {
 
 // lost is called when the record cannot be reached. Others may count this process as gone after
 // DeadAfter, and go on without it; before that, it takes every change for one that matters.
-func (f *Fleet) lost() {
-	if !f.silent() {
+// Before its first report it knows nothing of the others.
+func (f *Fleet) lost(err error) {
+	if f.heard.Load() != nil && !f.silent() {
 		return
 	}
-	f.cut.Store(true)
+	if !f.cut.Swap(true) {
+		f.store.observe(Event{Kind: EventRecord, Phase: f.store.Phase(), Reason: "it does not answer this process", Err: err})
+	}
+	f.store.joined.Store(f)
 	f.store.enter(max(f.store.Phase(), PhaseMirror), // next to which every phase is safe
 		func(uint32) uint32 { return fleetMixed })
 }
@@ -228,7 +308,7 @@ func (f *Fleet) awake(ctx context.Context) {
 		f.unlock()
 	}
 	if err != nil && ctx.Err() == nil { // Join goes on trying
-		f.lost()
+		f.lost(err)
 	}
 }
 
@@ -266,8 +346,11 @@ func (f *Fleet) declare(ctx context.Context, v view) bool {
 func (f *Fleet) allows(v view) (ok, known bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.cfg.Now().Sub(f.refused) < f.cfg.Heartbeat {
+	if f.last.Unsure || f.cfg.Now().Sub(f.refused) < f.cfg.Heartbeat {
 		return false, true
+	}
+	if f.silent() { // the record may be another one by now
+		return false, false
 	}
 	if v.newAnswers() {
 		return f.during == PhaseRetire, f.declared.old

@@ -59,9 +59,7 @@ func (s *Store) resolve() (backends.Caps, error) {
 	if n.Invalidator != nil && o.Invalidator != nil && invertible {
 		c.Invalidator = s
 	}
-	if n.Warner != nil || o.Warner != nil {
-		c.Warner = s
-	}
+	c.Warner = s // of a fleet, if of neither member
 	s.new.tokens, s.old.tokens = c.CASer != nil, c.CASer != nil
 	s.new.flags, s.old.flags = c.Flags, c.Flags
 	return c, nil
@@ -75,7 +73,8 @@ func smaller(a, b int) int {
 	return min(a, b)
 }
 
-// Warnings implements [backends.Warner] with those of all members, by name.
+// Warnings implements [backends.Warner] with those of all members, by name, and what is wrong
+// with the fleet that this process has joined.
 func (s *Store) Warnings() []string {
 	var all []string
 	for _, m := range []*member{s.new, s.old} {
@@ -85,6 +84,9 @@ func (s *Store) Warnings() []string {
 		for _, w := range m.caps.Warner.Warnings() {
 			all = append(all, m.name+": "+w)
 		}
+	}
+	if f := s.joined.Load(); f != nil {
+		all = append(all, f.Stats().warnings()...)
 	}
 	return all
 }

@@ -102,7 +102,9 @@
 // running any more that began before the last one. A process that stood still, for longer than
 // others wait for it, asks for the phase before its next call. A change that the store which is not
 // the authority missed is no failure where nobody reads that store, but the record says that
-// something is owed before the change succeeds. [Store.AutoRamp] ramps by itself, as long as hit rate and
+// something is owed before the change succeeds. A record that was lost is made anew of what the processes
+// remember, the highest revision of it; until all had FleetConfig.DeadAfter to report nobody moves, and who
+// was in it and does not report again counts as owing something. [Store.AutoRamp] ramps by itself, as long as hit rate and
 // error rate hold, and steps back when they do not.
 //
 // [Store.Progress] tells how far the migration has come, and until when old is needed.

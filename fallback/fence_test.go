@@ -209,7 +209,7 @@ func TestFleet_WriteThatAStillProcessGoesOnWithIsNoSuccessIfNewMissedIt(t *testi
 				t.Fatal(err)
 			}
 			if !told {
-				b.n.Inject(backendtest.Fault{Op: backendtest.OpDelete, Err: backends.ErrUnavailable})
+				b.n.Inject(backendtest.Fault{Op: backendtest.OpDelete, Err: backends.ErrUnavailable, Times: -1}) // else it is delivered at once
 			}
 			release()
 			if err := <-done; (err == nil) != told {

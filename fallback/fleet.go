@@ -7,10 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,6 +40,9 @@ type FleetConfig struct {
 	DeadAfter time.Duration
 	// Now is the clock; nil = time.Now. Clocks of different processes are never compared.
 	Now func() time.Time
+	// OnWait, if set, is told by Advance what it waits for, again and again: a [*WaitError], or
+	// the failure of the record's store. It must be quick.
+	OnWait func(error)
 }
 
 // Fleet keeps a [Store]'s phase in step with the other processes of a service. All of them join
@@ -52,7 +52,10 @@ type FleetConfig struct {
 // The record is changed by compare-and-swap only, so any number of processes may report and any
 // number of operators may advance at a time. A process that crashed stops reporting and is
 // left out after DeadAfter. Without the record (its server is down) everybody stays in the phase
-// they are in.
+// they are in. A record that was lost is made anew of what the processes remember, and nobody
+// moves until all of them had DeadAfter to report (Record.Unsure).
+//
+// It is safe for concurrent use.
 type Fleet struct {
 	cfg   FleetConfig
 	store *Store
@@ -64,15 +67,21 @@ type Fleet struct {
 	took, acted acted     // the step that is in force, and the one by which all calls go
 	watched     time.Time // when the record was last looked at
 	watching    map[string]watch
+	stood       stood
+
+	once  sync.Once
+	began Phase // before it joined
 
 	mu       sync.Mutex
 	last     Record
+	failed   error                   // of the last report
 	declared struct{ new, old bool } // the record says, and will say, that this store is owed something
 	during   Phase                   // the fleet's phase when it last said so
 	refused  time.Time               // when it could not be said
 
 	heard atomic.Pointer[time.Time] // when the last report that arrived was begun
 	cut   atomic.Bool               // silent, and the record did not answer
+	sure  atomic.Bool               // it has known the fleet's phase
 }
 
 // acted is a step of the record that a process acts upon.
@@ -86,19 +95,6 @@ type acted struct {
 type watch struct {
 	seen time.Time
 	idle time.Duration
-}
-
-// WaitError says what an advance waits for.
-type WaitError struct {
-	To       Phase
-	Waiting  []string // processes that are not ready, by name
-	Because  string   // what the first of them lacks
-	LastSeen time.Time
-}
-
-// Error implements error.
-func (e *WaitError) Error() string {
-	return fmt.Sprintf("fallback: cannot go to %v yet: waiting for %s (%s)", e.To, strings.Join(e.Waiting, ", "), e.Because)
 }
 
 // NewFleet returns a Fleet for s. It refuses a record store that cannot compare and swap.
@@ -132,178 +128,64 @@ func NewFleet(s *Store, cfg FleetConfig) (*Fleet, error) {
 	return &Fleet{cfg: cfg, store: s, cas: cas, turn: make(chan struct{}, 1), watching: map[string]watch{}}, nil
 }
 
-// Advance moves the fleet to phase to, in as many steps as are needed: from [PhaseOld] into a
-// ramp it goes through [PhaseMirror]. It returns nil when every live process is in that phase, and
-// no call is running any more that began in another.
-// While it waits for a process, it keeps the record's target, so that others can see what it
-// waits for; when ctx ends it returns a [*WaitError] that names them, and the fleet stays where
-// it is until somebody advances again.
-func (f *Fleet) Advance(ctx context.Context, to Phase) error {
-	if !to.Valid() {
-		return fmt.Errorf("fallback: %v is no phase", to)
-	}
-	var waiting *WaitError
-	for {
-		done, now, err := f.step(ctx, to)
-		switch {
-		case done:
-			return nil
-		case err == nil:
-			waiting = now
-		case ctx.Err() == nil || waiting == nil:
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			if waiting != nil {
-				return waiting
-			}
-			return ctx.Err()
-		case <-time.After(f.cfg.Heartbeat / 4):
-		}
-	}
-}
+// ErrUnsure: the fleet record was made anew a moment ago, and processes that know more of the one
+// before may still report. A process that gets it must not serve yet: try again.
+var ErrUnsure = errors.New("fallback: the fleet record is new, and others may know more")
 
-// TryAdvance is one step of Advance, without waiting: nil when the fleet is there.
-func (f *Fleet) TryAdvance(ctx context.Context, to Phase) error {
-	_, waiting, err := f.step(ctx, to)
-	if err != nil {
+// Found makes the record of a new fleet, with the phase of this Store, on the word of whoever
+// calls it that no process runs that belongs to the fleet: the first that join need not wait then
+// to hear of others. If there is a record it is [backends.ErrExists], and nothing has changed.
+func (f *Fleet) Found(ctx context.Context) error {
+	f.start()
+	if err := f.lock(ctx); err != nil {
 		return err
 	}
-	if waiting != nil {
-		return waiting
-	}
-	return nil
-}
-
-func (f *Fleet) step(ctx context.Context, to Phase) (done bool, waiting *WaitError, err error) {
-	if err := f.lock(ctx); err != nil {
-		return false, nil, err
-	}
 	defer f.unlock()
-	err = f.update(ctx, func(r *Record) error {
-		f.watch(r)
-		f.prune(r)
-		was := *r
-		if r.Target = to; was.Target != to {
-			r.Step = rand.Text()
+	return f.update(ctx, true, func(r *Record) error {
+		if r.Revision > 0 || len(r.Processes) > 0 {
+			return fmt.Errorf("fallback: there is a fleet record already: %w", backends.ErrExists)
 		}
-		waiting = f.ready(r, to)
-		if waiting == nil {
-			r.Phase = to
-		} else if mid := PhaseMirror; !r.Phase.Compatible(to) && f.ready(r, mid) == nil {
-			r.Phase = mid
-		}
-		if was.Phase != r.Phase {
-			r.Step = rand.Text()
-		}
+		r.Unsure = false
 		return nil
 	})
-	if err != nil {
-		return false, nil, err
-	}
-	f.adopt()
-	r := f.Record()
-	if r.Phase != to {
-		return false, waiting, nil
-	}
-	behind := f.laggards(r, func(p Process) string {
-		switch {
-		case p.Phase != to:
-			return "it is in phase " + p.Phase.String()
-		case p.Step != r.Step && p.Busy > 0:
-			return fmt.Sprintf("%d calls that began before it took up the last step are still running", p.Busy)
-		case p.Step != r.Step:
-			return "it has not taken up the last step yet"
-		}
-		return ""
-	}, func(Process) int { return 0 })
-	if len(behind.Waiting) > 0 {
-		behind.To = to
-		return false, behind, nil
-	}
-	return true, nil, nil
 }
 
-// ready says who is not ready for the fleet to go to phase to, nil = all are: every process must
-// be in a phase that is compatible with it. Before anybody reads a store that is not read now, or
-// is told of changes later than the others, every process must also act upon the record as it is,
-// and so tell that store of every change at once, and owe it nothing from before.
-func (f *Fleet) ready(r *Record, to Phase) *WaitError {
-	crosses := (to > PhaseMirror) != (r.Phase > PhaseMirror) || (to == PhaseRetire) != (r.Phase == PhaseRetire) ||
-		to == PhaseOld && r.Phase != PhaseOld
-	owed := func(p Process) int {
-		switch {
-		case !crosses:
-			return 0
-		case to < r.Phase: // a new store that is broken must not keep anybody from going back
-			return p.OwedOld
-		}
-		return p.Owed
-	}
-	e := f.laggards(*r, func(p Process) string {
-		switch {
-		case !p.Phase.Compatible(to):
-			return "it is in phase " + p.Phase.String()
-		case !crosses:
-			return ""
-		case p.Step != r.Step && p.Busy > 0:
-			return fmt.Sprintf("%d calls that began before it took up the last step are still running", p.Busy)
-		case p.Step != r.Step:
-			return "it has not taken up the last step yet"
-		case owed(p) > 0:
-			return fmt.Sprintf("it has %d undelivered invalidations", owed(p))
-		}
-		return ""
-	}, owed)
-	f.alone(r, crosses, owed, e)
-	if len(e.Waiting) == 0 {
-		return nil
-	}
-	e.To = to
-	return e
+// FleetStats is how a process does in its fleet.
+type FleetStats struct {
+	Process string
+	Heard   time.Time // when its last report that arrived was begun; zero = none has arrived
+	Cut     bool      // the record has not answered for so long that the process holds back
+	Unsure  bool      // the record was made anew, and others may know more: nobody moves
+	Unheard []string  // in the record that was lost, and not heard of since
+	LastErr error     // of the last report; nil = it arrived
 }
 
-// alone adds this process to e if it is not in the record, and its Store is in use all the same.
-func (f *Fleet) alone(r *Record, crosses bool, owed func(Process) int, e *WaitError) {
-	p := f.self()
-	if _, listed := r.Processes[f.cfg.Process]; listed || !crosses || owed(p) == 0 && p.Busy == 0 {
-		return
+// Stats returns the state of this process in the fleet. It asks no server.
+func (f *Fleet) Stats() FleetStats {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := FleetStats{
+		Process: f.cfg.Process, Cut: f.cut.Load(), Unsure: f.last.Unsure, Unheard: f.last.unheard(), LastErr: f.failed,
 	}
-	e.Waiting = append(e.Waiting, f.cfg.Process)
-	if e.Because == "" {
-		e.Because, e.LastSeen = "it has not joined, and has calls running or undelivered invalidations", p.Seen
+	if heard := f.heard.Load(); heard != nil {
+		st.Heard = *heard
 	}
+	return st
 }
 
-// laggards names the processes that lack something, and those that are gone and owed something.
-func (f *Fleet) laggards(r Record, lacks func(Process) string, owed func(Process) int) *WaitError {
-	e := &WaitError{}
-	for _, name := range slices.Sorted(maps.Keys(r.Processes)) {
-		p := r.Processes[name]
-		why := lacks(p)
-		if f.gone(name) {
-			if why = ""; owed(p) > 0 {
-				why = fmt.Sprintf("it is gone and left %d undelivered invalidations; see Forget", owed(p))
-			}
-		}
-		if why == "" {
-			continue
-		}
-		if e.Because == "" {
-			e.Because, e.LastSeen = why, p.Seen
-		}
-		e.Waiting = append(e.Waiting, name)
+// warnings says what is wrong, in words.
+func (st FleetStats) warnings() (w []string) {
+	switch {
+	case st.Cut && st.Heard.IsZero():
+		w = append(w, fmt.Sprintf("fleet: no report of %s has arrived, and it does not know the fleet's phase: %v", st.Process, st.LastErr))
+	case st.Cut:
+		w = append(w, fmt.Sprintf("fleet: the record does not answer %s, which pardons nothing until it does: %v", st.Process, st.LastErr))
 	}
-	return e
-}
-
-// Forget takes a process off the record: one that crashed while it owed invalidations, after
-// the new store was cleared, or because what it owed has expired.
-func (f *Fleet) Forget(ctx context.Context, process string) error {
-	if err := f.lock(ctx); err != nil {
-		return err
+	if st.Unsure {
+		w = append(w, "fleet: the record was made anew, and nobody moves until all had time to report")
 	}
-	defer f.unlock()
-	return f.update(ctx, func(r *Record) error { delete(r.Processes, process); return nil })
+	for _, name := range st.Unheard {
+		w = append(w, fmt.Sprintf("fleet: the record was lost, and %s has not reported since: what it owed is not known", name))
+	}
+	return w
 }

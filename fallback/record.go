@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
@@ -23,8 +24,25 @@ type Record struct {
 	Target Phase `json:"target"`
 	// Step is another word each time Phase or Target changes.
 	Step string `json:"step"`
+	// Revision counts the changes of the record. It goes on where a record that was lost is made
+	// anew, so that of two that somebody remembers the higher one is the later.
+	Revision uint64 `json:"revision"`
+	// Origin is another word each time the record is made where there was none.
+	Origin string `json:"origin"`
+	// From is the latest that is known of the record that was lost before this one was made;
+	// nil = whoever made it knew of none.
+	From *Mark `json:"from,omitempty"`
+	// Unsure: it was made where there was none, and somebody may know better who has not reported
+	// yet. Nobody changes phase until everybody had FleetConfig.DeadAfter to report.
+	Unsure bool `json:"unsure,omitempty"`
 	// Processes that have joined.
 	Processes map[string]Process `json:"processes"`
+}
+
+// Mark is one state of a record.
+type Mark struct {
+	Origin   string `json:"origin"`
+	Revision uint64 `json:"revision"`
 }
 
 // Process is what one process last reported.
@@ -36,6 +54,9 @@ type Process struct {
 	Owed    int       `json:"owed,omitempty"`     // invalidations not delivered yet
 	OwedOld int       `json:"owed_old,omitempty"` // of these, to old
 	Seen    time.Time `json:"seen"`               // by its own clock
+	// Unheard: it was in the record that was lost, and has not reported since. Nobody knows what
+	// it owes.
+	Unheard bool `json:"unheard,omitempty"`
 }
 
 // settled reports whether all calls, in every process, go by the phase that their process reports.
@@ -66,29 +87,56 @@ func (f *Fleet) Record() Record {
 	return r
 }
 
+// unheard names the processes that were in a record that was lost, and have not reported since.
+func (r Record) unheard() (names []string) {
+	for _, name := range slices.Sorted(maps.Keys(r.Processes)) {
+		if r.Processes[name].Unheard {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// ErrNoRecord: nobody has joined yet, or the record was lost and this process has never seen it.
+var ErrNoRecord = errors.New("fallback: there is no fleet record")
+
+// errUnreadable: what is kept under the record's key is none.
+var errUnreadable = errors.New("fallback: the fleet record cannot be read")
+
 // update changes the record by compare-and-swap until that succeeds, ctx ends, or the store
-// does not answer.
-func (f *Fleet) update(ctx context.Context, change func(*Record) error) error {
+// does not answer. Where there is none it is made of what this process knows; if that is
+// nothing, it is ErrNoRecord, unless the caller may found one.
+func (f *Fleet) update(ctx context.Context, found bool, change func(*Record) error) error {
 	for {
 		it, err := f.cfg.Store.Get(ctx, f.cfg.Key)
+		known := f.Record()
 		var r Record
+		var news string
 		switch {
 		case err == nil:
 			if err := json.Unmarshal(it.Value, &r); err != nil {
-				return fmt.Errorf("fallback: the fleet record %q cannot be read: %w", f.cfg.Key, err)
+				return fmt.Errorf("%w: %q: %w", errUnreadable, f.cfg.Key, err)
 			}
-		case absent(err):
-			r.Phase = f.store.Phase()
-			r.Target, r.Step = r.Phase, rand.Text()
-		default:
+			r, news = f.reconcile(r, known)
+		case !absent(err):
 			return fmt.Errorf("fallback: read the fleet record: %w", err)
+		case known.Revision > 0:
+			r, news = f.remake(known), "it was lost and is made anew"
+		case found:
+			r, news = f.founded(), "there was none, and it was made"
+		default:
+			return fmt.Errorf("%w under %q", ErrNoRecord, f.cfg.Key)
 		}
 		if r.Processes == nil {
 			r.Processes = make(map[string]Process)
 		}
+		if r.Origin == "" {
+			r.Origin = rand.Text()
+		}
 		if err := change(&r); err != nil {
 			return err
 		}
+		r.Revision++
 		text, err2 := json.MarshalIndent(r, "", "  ")
 		if err2 != nil {
 			return fmt.Errorf("fallback: %w", err2)
@@ -103,6 +151,7 @@ func (f *Fleet) update(ctx context.Context, change func(*Record) error) error {
 			f.mu.Lock()
 			f.last = r
 			f.mu.Unlock()
+			f.tell(known, r, news)
 			return nil
 		case errors.Is(err, backends.ErrConflict), errors.Is(err, backends.ErrExists), absent(err):
 		default:
@@ -111,5 +160,15 @@ func (f *Fleet) update(ctx context.Context, change func(*Record) error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
+	}
+}
+
+// tell says what became of the record.
+func (f *Fleet) tell(was, is Record, news string) {
+	if news != "" {
+		f.store.observe(Event{Kind: EventRecord, Phase: is.Phase, Reason: news})
+	}
+	if was.Unsure && was.Origin == is.Origin && !is.Unsure {
+		f.store.observe(Event{Kind: EventRecord, Phase: is.Phase, Reason: "everybody had time to report, and it counts again"})
 	}
 }

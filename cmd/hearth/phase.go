@@ -6,8 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -35,17 +34,33 @@ func phaseCommand(stdout, stderr io.Writer) *cli.Command {
 			{
 				Name: "get", Usage: "show the phase and where every process is",
 				UsageText: "hearth phase get --record URL --name KEY",
-				Flags:     flags(),
-				Action:    func(ctx context.Context, c *cli.Command) error { return getPhase(ctx, c, stdout) },
+				Description: `Watches until every process has reported once, or --watch is over, and says who has not. No
+clocks are compared: a process counts as gone when the command itself has seen no report of it
+for --dead-after.`,
+				Flags: flags(&cli.DurationFlag{
+					Name: "watch", Value: fallback.DefaultDeadAfter,
+					Usage: "watch for reports for this `TIME` at most; 0 = one look, which cannot tell who is gone",
+				}),
+				Action: func(ctx context.Context, c *cli.Command) error { return getPhase(ctx, c, stdout) },
 			},
 			{
 				Name: "set", Usage: "move the fleet to a phase: old, mirror, ramp 25%, new, retire",
 				UsageText: "hearth phase set --record URL --name KEY PHASE",
 				Description: `Waits until every live process is in the phase, and names those it waits for when the time is
 up; the fleet then stays where it is, and the same command goes on. Every phase can be gone
-back from.`,
+back from. What it waits for is said on stderr meanwhile, with --json as lines of JSON
+({"to","waiting","because","error","seconds"}); the result is on stdout, with --json as one line
+that has an "error" if the fleet is not there.`,
 				Flags:  flags(&cli.DurationFlag{Name: "wait", Usage: "`TIME` to wait for the processes", Value: time.Minute}),
 				Action: func(ctx context.Context, c *cli.Command) error { return setPhase(ctx, c, stdout, stderr) },
+			},
+			{
+				Name: "init", Usage: "make the record of a new fleet, in phase old unless told otherwise",
+				UsageText: "hearth phase init --record URL --name KEY [PHASE]",
+				Description: `Say it before the first process starts, and only if none is running: without it the first
+processes wait for --dead-after, in case there was a record that was lost.`,
+				Flags:  flags(),
+				Action: func(ctx context.Context, c *cli.Command) error { return initPhase(ctx, c, stdout) },
 			},
 			{
 				Name: "forget", Usage: "take a process off the record that crashed and still owes invalidations",
@@ -68,34 +83,46 @@ type record struct {
 
 const answerTime = 5 * time.Second // for a server to answer about the record
 
-// openRecord connects to the record. Without a record it refuses: a wrong key would otherwise
-// make a fleet of nobody, which is always ready.
-func openRecord(ctx context.Context, c *cli.Command) (*record, fallback.Record, error) {
+// connect connects to the record's server. onWait is that of [fallback.FleetConfig].
+func connect(c *cli.Command, phase fallback.Phase, onWait func(error)) (*record, error) {
 	rawURL, key := c.String("record"), c.String("name")
 	if rawURL == "" || key == "" {
-		return nil, fallback.Record{}, usage("--record and --name are needed")
+		return nil, usage("--record and --name are needed")
 	}
 	store, closeStore, err := bulk.OpenStore(rawURL)
 	if err != nil {
-		return nil, fallback.Record{}, usage("--record %w", err)
+		return nil, usage("--record %w", err)
 	}
 	r := &record{store: store, key: key, url: bulk.Redact(rawURL), close: closeStore}
-	now, err := r.read(ctx)
-	if err != nil {
-		closeStore()
-		return nil, now, err
-	}
 	// The fleet needs a store whose phase follows; no key ever passes through this one.
 	follower, err := fallback.New(fallback.Config{
-		New: fallback.Member{Store: memory.New(memory.Config{})},
-		Old: []fallback.Member{{Store: memory.New(memory.Config{})}},
+		New:   fallback.Member{Store: memory.New(memory.Config{})},
+		Old:   []fallback.Member{{Store: memory.New(memory.Config{})}},
+		Phase: phase,
 	})
 	if err == nil {
-		r.fleet, err = fallback.NewFleet(follower, fallback.FleetConfig{Store: store, Key: key, DeadAfter: c.Duration("dead-after")})
+		r.fleet, err = fallback.NewFleet(follower, fallback.FleetConfig{
+			Store: store, Key: key, DeadAfter: c.Duration("dead-after"), OnWait: onWait,
+		})
 	}
 	if err != nil {
 		closeStore()
-		return nil, now, usage("%w", err)
+		return nil, usage("%w", err)
+	}
+	return r, nil
+}
+
+// openRecord connects to the record. Without a record it refuses: a wrong key would otherwise
+// make a fleet of nobody, which is always ready.
+func openRecord(ctx context.Context, c *cli.Command, onWait func(error)) (*record, fallback.Record, error) {
+	r, err := connect(c, fallback.PhaseOld, onWait)
+	if err != nil {
+		return nil, fallback.Record{}, err
+	}
+	now, err := r.read(ctx)
+	if err != nil {
+		r.close()
+		return nil, now, err
 	}
 	return r, now, nil
 }
@@ -128,45 +155,89 @@ func getPhase(ctx context.Context, c *cli.Command, stdout io.Writer) error {
 	if err := none(c); err != nil {
 		return err
 	}
-	r, now, err := openRecord(ctx, c)
+	r, now, err := openRecord(ctx, c, nil)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	return show(c, stdout, now)
+	seen, err := r.watch(ctx, now, c.Duration("watch"))
+	if err != nil {
+		return err
+	}
+	seen.goneAfter = c.Duration("dead-after")
+	seen.show(c, stdout)
+	return nil
+}
+
+// phaseOf reads the phase that the arguments name.
+func phaseOf(c *cli.Command) (fallback.Phase, error) {
+	text := strings.Join(c.Args().Slice(), " ")
+	to, err := fallback.ParsePhase(text)
+	if err != nil {
+		return 0, usage("there is no phase %q: there are old, mirror, ramp 25%%, new and retire", text)
+	}
+	return to, nil
 }
 
 func setPhase(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) error {
 	if !c.Args().Present() {
 		return usage("which phase? There are old, mirror, ramp 25%%, new and retire")
 	}
-	words := c.Args().Slice()
-	text := words[0]
-	for _, w := range words[1:] {
-		text += " " + w
-	}
-	to, err := fallback.ParsePhase(text)
+	to, err := phaseOf(c)
 	if err != nil {
-		return usage("there is no phase %q: there are old, mirror, ramp 25%%, new and retire", text)
+		return err
 	}
-	r, was, err := openRecord(ctx, c)
+	w := &waits{w: stderr, json: c.Bool("json"), to: to, began: time.Now()}
+	r, was, err := openRecord(ctx, c, w.show)
 	if err != nil {
 		return err
 	}
 	defer r.close()
-	if !c.Bool("json") {
+	if !w.json {
 		fmt.Fprintf(stderr, "%v -> %v, %d processes\n", was.Phase, to, len(was.Processes))
 	}
-	ctx, cancel := context.WithTimeout(ctx, c.Duration("wait"))
+	within, cancel := context.WithTimeout(ctx, c.Duration("wait"))
 	defer cancel()
-	if err := r.fleet.Advance(ctx, to); err != nil {
-		return r.failed(err)
+	failed := r.fleet.Advance(within, to)
+	if failed != nil {
+		failed = r.failed(failed)
+		if !w.json {
+			return failed
+		}
 	}
 	now, err := r.read(context.WithoutCancel(ctx))
+	if failed == nil {
+		failed = err
+	}
+	(&sight{Record: now, failed: failed}).show(c, stdout)
+	if e, ok := errors.AsType[*exitError](failed); ok && w.json {
+		w.last = ""
+		w.show(failed)
+		return &exitError{e.code, nil}
+	}
+	return failed
+}
+
+func initPhase(ctx context.Context, c *cli.Command, stdout io.Writer) error {
+	phase := fallback.PhaseOld
+	if c.Args().Present() {
+		var err error
+		if phase, err = phaseOf(c); err != nil {
+			return err
+		}
+	}
+	r, err := connect(c, phase, nil)
 	if err != nil {
 		return err
 	}
-	return show(c, stdout, now)
+	defer r.close()
+	within, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	if err := r.fleet.Found(within); err != nil {
+		return r.failed(err)
+	}
+	(&sight{Record: r.fleet.Record()}).show(c, stdout)
+	return nil
 }
 
 func forgetProcess(ctx context.Context, c *cli.Command, stdout io.Writer) error {
@@ -174,7 +245,7 @@ func forgetProcess(ctx context.Context, c *cli.Command, stdout io.Writer) error 
 	if name == "" {
 		return usage("which process? \"hearth phase get\" names them")
 	}
-	r, was, err := openRecord(ctx, c)
+	r, was, err := openRecord(ctx, c, nil)
 	if err != nil {
 		return err
 	}
@@ -189,30 +260,6 @@ func forgetProcess(ctx context.Context, c *cli.Command, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	return show(c, stdout, now)
-}
-
-func show(c *cli.Command, w io.Writer, r fallback.Record) error {
-	if c.Bool("json") {
-		return json.NewEncoder(w).Encode(r)
-	}
-	fmt.Fprintf(w, "phase   %v\n", r.Phase)
-	if r.Target != r.Phase {
-		fmt.Fprintf(w, "target  %v (the fleet waits for processes that are not ready)\n", r.Target)
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.Processes)) {
-		p := r.Processes[name]
-		fmt.Fprintf(w, "  %s  %v, seen %s ago", name, p.Phase, time.Since(p.Seen).Round(time.Second))
-		if p.Busy > 0 {
-			fmt.Fprintf(w, ", %d calls that began before are running", p.Busy)
-		}
-		if p.Owed > 0 {
-			fmt.Fprintf(w, ", owes %d invalidations", p.Owed)
-		}
-		if time.Since(p.Seen) > c.Duration("dead-after") {
-			fmt.Fprint(w, ", gone")
-		}
-		fmt.Fprintln(w)
-	}
+	(&sight{Record: now}).show(c, stdout)
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -13,8 +14,9 @@ import (
 	"github.com/hearthcache/hearth/fallback"
 )
 
-// join starts a process of a fleet and returns its store; it reports until the test ends.
-func join(t *testing.T, record, key, name string) *fallback.Store {
+// join starts a process of a fleet and returns its store; it reports until the test ends. Its clock
+// is off by so much.
+func join(t *testing.T, record, key, name string, off time.Duration) *fallback.Store {
 	t.Helper()
 	store, closeStore, err := bulk.OpenStore(record)
 	if err != nil {
@@ -27,7 +29,10 @@ func join(t *testing.T, record, key, name string) *fallback.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fallback.NewFleet(s, fallback.FleetConfig{Store: store, Key: key, Process: name, Heartbeat: 50 * time.Millisecond})
+	f, err := fallback.NewFleet(s, fallback.FleetConfig{
+		Store: store, Key: key, Process: name, Heartbeat: 50 * time.Millisecond,
+		DeadAfter: 2 * time.Second, Now: func() time.Time { return time.Now().Add(off) },
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +57,13 @@ func TestPhase_MovesTheFleetAndSaysWhereItIs(t *testing.T) {
 	_, redisURL := startRedis(t)
 	_, memcachedURL := startMemcached(t)
 	for _, record := range []string{redisURL, memcachedURL} {
-		one, two := join(t, record, "orders", "web-1"), join(t, record, "orders", "web-2")
+		if code, stdout, stderr := hearth(t, "phase", "init", "--record", record, "--name", "orders"); code != exitOK || !strings.Contains(stdout, "phase   old") {
+			t.Fatalf("%d, %s, %s", code, stdout, stderr)
+		}
+		if code, _, stderr := hearth(t, "phase", "init", "--record", record, "--name", "orders", "mirror"); code != exitFailed || !strings.Contains(stderr, "already") {
+			t.Fatalf("%d, %s", code, stderr)
+		}
+		one, two := join(t, record, "orders", "web-1", 0), join(t, record, "orders", "web-2", 0)
 		for _, phase := range []string{"mirror", "ramp 12.5%", "new", "mirror", "old"} {
 			code, stdout, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", phase)
 			if code != exitOK || !strings.Contains(stdout, "phase   "+phase) {
@@ -72,7 +83,7 @@ func TestPhase_MovesTheFleetAndSaysWhereItIs(t *testing.T) {
 
 func TestPhase_NamesTheProcessItWaitsFor(t *testing.T) {
 	_, record := startRedis(t)
-	join(t, record, "orders", "web-1")
+	join(t, record, "orders", "web-1", -time.Hour)
 	store, closeStore, err := bulk.OpenStore(record)
 	if err != nil {
 		t.Fatal(err)
@@ -92,11 +103,34 @@ func TestPhase_NamesTheProcessItWaitsFor(t *testing.T) {
 	if err := store.Set(t.Context(), "orders", backends.Item{Value: text}); err != nil {
 		t.Fatal(err)
 	}
-	if code, stdout, _ := hearth(t, "phase", "get", "--record", record, "--name", "orders"); code != exitOK ||
-		!strings.Contains(stdout, "3 calls that began before are running, owes 1 invalidations") {
+	// The clock of one is an hour behind, that of the other an hour ahead.
+	code, stdout, _ := hearth(t, "phase", "get", "--record", record, "--name", "orders", "--watch", "6s", "--dead-after", "6s")
+	if code != exitOK || !strings.Contains(stdout, "3 calls that began before are running, owes 1 invalidations, gone: no report in 6s") ||
+		strings.Count(stdout, "gone") != 1 {
 		t.Errorf("%d, %s", code, stdout)
 	}
-	code, _, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "--wait", "3s", "new")
+	code, stdout, _ = hearth(t, "phase", "get", "--record", record, "--name", "orders", "--watch", "2s", "--json")
+	var seen phaseReport
+	if err := json.Unmarshal([]byte(stdout), &seen); code != exitOK || err != nil || !slices.Equal(seen.Silent, []string{"web-2"}) || seen.Gone != nil {
+		t.Errorf("not gone yet: %d, %v, %s", code, err, stdout)
+	}
+	code, stdout, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "--json", "--wait", "2s", "new")
+	var got phaseReport
+	if err := json.Unmarshal([]byte(stdout), &got); code != exitFailed || err != nil || got.Phase > fallback.PhaseMirror ||
+		!slices.Equal(got.Waiting, []string{"web-2"}) || got.Error == "" {
+		t.Errorf("%d, %v, %s", code, err, stdout)
+	}
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	for _, text := range lines {
+		var line waitLine
+		if err := json.Unmarshal([]byte(text), &line); err != nil || line.To != fallback.PhaseNew || !slices.Contains(line.Waiting, "web-2") {
+			t.Errorf("%v in %q", err, text)
+		}
+	}
+	if len(lines) < 2 {
+		t.Errorf("it has waited without a word: %q", stderr)
+	}
+	code, _, stderr = hearth(t, "phase", "set", "--record", record, "--name", "orders", "--wait", "3s", "new")
 	if code != exitFailed || !strings.Contains(stderr, "web-2") {
 		t.Errorf("%d, %s", code, stderr)
 	}
@@ -122,7 +156,7 @@ func TestPhase_ARecordThatWentAwayIsNoFleetThatIsNotReady(t *testing.T) {
 		}
 		c.ShutdownNoSave(t.Context())
 	}()
-	code, _, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "new")
+	code, _, stderr := hearth(t, "phase", "set", "--record", record, "--name", "orders", "--wait", "3s", "new")
 	<-done
 	if code != exitConnect || !strings.Contains(stderr, "cannot reach "+record) {
 		t.Errorf("%d, %s", code, stderr)

@@ -138,20 +138,36 @@ func (s *site) wait(ctx context.Context, d time.Duration, ok func() bool) {
 	}
 }
 
-// migrate leads the fleet up and down through the phases.
-func (s *site) migrate(ctx context.Context, o *outcome) error {
+// operator returns what moves the fleet and serves nothing.
+func (s *site) operator() (*fallback.Store, *fallback.Fleet, error) {
 	store, err := fallback.New(fallback.Config{
 		New: fallback.Member{Store: open(s.run.New, s.servers["new"].Addr(), time.Second)},
 		Old: []fallback.Member{{Store: open(s.run.Old, s.servers["old"].Addr(), time.Second)}},
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer store.Close()
-	operator, err := fallback.NewFleet(store, fleetConfig(s.servers["record"].Addr(), "operator"))
+	fleet, err := fallback.NewFleet(store, fleetConfig(s.servers["record"].Addr(), "operator"))
+	return store, fleet, err
+}
+
+// found makes the fleet record, so that the processes need not wait to hear of others.
+func (s *site) found() error {
+	store, fleet, err := s.operator()
 	if err != nil {
 		return err
 	}
+	defer store.Close()
+	return fleet.Found(context.Background())
+}
+
+// migrate leads the fleet up and down through the phases.
+func (s *site) migrate(ctx context.Context, o *outcome) error {
+	store, operator, err := s.operator()
+	if err != nil {
+		return err
+	}
+	defer store.Close()
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	well := &state{}

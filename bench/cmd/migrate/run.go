@@ -160,6 +160,9 @@ func (s *site) open() (err error) {
 	if err := errors.Join(start("old", s.run.Old), start("new", s.run.New), start("record", "redis")); err != nil {
 		return err
 	}
+	if err := s.found(); err != nil {
+		return err
+	}
 	for i := range processes {
 		if s.old[i], err = faultproxy.New(s.servers["old"].Addr()); err != nil {
 			return err

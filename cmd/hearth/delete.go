@@ -19,7 +19,8 @@ func deleteCommand(stdout, stderr io.Writer) *cli.Command {
 		UsageText: "hearth delete --at URL --prefix TEXT [--dry-run] [options]",
 		Description: `This clears one of two stores that share servers, where a flush would take away the other's
 values too. Placeholders of loads and deletes stay: they end by themselves. Services may go on
-meanwhile; what they write may be deleted or not.`,
+meanwhile; what they write may be deleted or not. With --except alone, everything else on the
+servers is deleted.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "at", Usage: "`URL` of the server", Sources: cli.EnvVars("HEARTH_AT")},
 			&cli.StringFlag{Name: "prefix", Usage: "keys that begin with `TEXT`"},
@@ -56,8 +57,8 @@ func runDelete(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) er
 	switch {
 	case c.String("at") == "":
 		return usage("--at is needed (or HEARTH_AT), for instance --at memcached://localhost:11211")
-	case c.String("prefix") == "":
-		return usage("--prefix is needed; to delete everything, flush the server by its own means")
+	case c.String("prefix") == "" && c.String("except") == "":
+		return usage("--prefix is needed, or --except; to delete everything, flush the server by its own means")
 	}
 	at, err := bulk.Open(c.String("at"), optionsOf(c))
 	if err != nil {

@@ -60,6 +60,13 @@ func TestDelete_TakesTheValuesWithThePrefixAlone(t *testing.T) {
 	if v := c.Get(ctx, "k:7").Val(); v != "old" {
 		t.Errorf("another key is %q", v)
 	}
+	// And the one without a prefix.
+	c.Set(ctx, "v2:k", "new", time.Hour)
+	for url, others := range map[string]int{redisURL: 3, fleet: 1} {
+		if code, stdout, _ := hearth(t, "delete", "--at", url, "--except", "v2:"); code != exitOK || !strings.Contains(stdout, "deleted   51 keys") || count(url) != others {
+			t.Errorf("%d, %q, %d keys are left", code, stdout, count(url))
+		}
+	}
 }
 
 func TestDelete_IsNotForEverything(t *testing.T) {

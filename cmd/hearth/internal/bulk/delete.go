@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Removal is which keys to delete. At and Filter.Prefix must be set.
+// Removal is which keys to delete. At and one of Filter.Prefix and Filter.Except must be set.
 type Removal struct {
 	At     *Endpoint
 	Filter Filter // Prefix, Match and Except
@@ -29,13 +29,13 @@ type Removed struct {
 	Seconds float64
 }
 
-// Delete deletes the values whose keys begin with Filter.Prefix, while services go on: what they
+// Delete deletes the values whose keys begin with Filter.Prefix and not with Filter.Except, while services go on: what they
 // write meanwhile may be deleted or not. Placeholders of loads and deletes stay, since they end by
 // themselves and keep older values from coming back. Where a memcached holds keys under their hash
 // the prefix is looked for in what they stand for.
 func Delete(ctx context.Context, d Removal) (Removed, error) {
-	if d.At == nil || d.Filter.Prefix == "" {
-		return Removed{}, errors.New("a removal needs a server and a prefix")
+	if d.At == nil || d.Filter.Prefix == "" && d.Filter.Except == "" {
+		return Removed{}, errors.New("a removal needs a server, and a prefix or an exception")
 	}
 	if d.Workers <= 0 {
 		d.Workers = 4

@@ -20,23 +20,24 @@ import (
 //
 // Values handed out are shared with the cache unless Config.Clone is set: do not modify them.
 type Cache[V any] struct {
-	cfg      Config[V]
-	clock    *clock.Clock
-	framer   *codec.Framer[V]
-	l1       *ristretto.Cache[entry[V]] // nil: disabled
-	levels   []*level                   // nearest first
-	load     loadFunc[V]                // Config.Loader; nil: none
-	pending  Deferred[V]                // Config.Writer, if it defers; else nil
-	loads    flight.Group[*entry[V]]    // reads that load what is in no tier
-	lookups  flight.Group[*entry[V]]    // reads that do not
-	slots    chan struct{}              // one per load under way
-	count    *counter.Striped
-	failed   failed
-	delayed  failed // failed refreshes of values that no L1 keeps: for Load.RetryAfter they are not tried again
-	waiters  waiters
-	barriers *barriers
-	tagged   atomic.Bool // a value with tags was seen: their common barrier is worth asking
-	local    localLocks  // order the writes of a cache without remotes
+	cfg       Config[V]
+	clock     *clock.Clock
+	framer    *codec.Framer[V]
+	l1        *ristretto.Cache[entry[V]] // nil: disabled
+	levels    []*level                   // nearest first
+	load      loadFunc[V]                // Config.Loader; nil: none
+	pending   Deferred[V]                // Config.Writer, if it defers; else nil
+	loads     flight.Group[*entry[V]]    // reads that load what is in no tier
+	lookups   flight.Group[*entry[V]]    // reads that do not
+	slots     chan struct{}              // one per load under way
+	count     *counter.Striped
+	failed    failed
+	delayed   failed // failed refreshes of values that no L1 keeps: for Load.RetryAfter they are not tried again
+	waiters   waiters
+	scratches sync.Pool // *scratch[V]
+	barriers  *barriers
+	tagged    atomic.Bool // a value with tags was seen: their common barrier is worth asking
+	local     localLocks  // order the writes of a cache without remotes
 	coherence[V]
 
 	life     context.Context // ends with Close

@@ -72,10 +72,14 @@ func (c *Cache[V]) encode(key string, e *entry[V], op uint64) ([]byte, error) {
 
 // decode reads the frame that level i returned. A frame that is past its own lifetime, or was
 // cleared, is a miss, whatever the server thinks: ErrMiss. Anything unreadable is one of codec's
-// errors; any other error is that the barriers could not be asked. into is where the entry is
-// made; nil = an allocation of its own.
-func (c *Cache[V]) decode(ctx context.Context, key string, it backends.Item, i int, into *entry[V]) (*entry[V], error) {
-	h, v, err := c.framer.Decode(key, it.Value)
+// errors; any other error is that the barriers could not be asked. now is when it was returned, in
+// Unix ms; into, which is zero, is where the entry is made; nil = an allocation of its own.
+func (c *Cache[V]) decode(ctx context.Context, key string, it backends.Item, i int, now int64, into *entry[V]) (*entry[V], error) {
+	e := into
+	if e == nil {
+		e = new(entry[V])
+	}
+	h, err := c.framer.DecodeInto(key, it.Value, &e.value)
 	if errors.Is(err, codec.ErrForeign) {
 		if e := c.counter(it, i); e != nil {
 			return e, nil
@@ -87,12 +91,8 @@ func (c *Cache[V]) decode(ctx context.Context, key string, it backends.Item, i i
 	if err := c.behind(ctx, h); err != nil {
 		return nil, err
 	}
-	now := c.clock.Wall()
-	e := into
-	if e == nil {
-		e = new(entry[V])
-	}
-	*e = entry[V]{value: v, absent: h.Negative, created: h.Created, fresh: h.FreshUntil, expires: h.Expires, load: h.Load, version: h.Version, generation: h.Generation, tags: h.Tags, source: i}
+	e.absent, e.created, e.fresh, e.expires, e.load = h.Negative, h.Created, h.FreshUntil, h.Expires, h.Load
+	e.version, e.generation, e.tags, e.source = h.Version, h.Generation, h.Tags, i
 	if skew := h.Created - now; skew > maxSkew {
 		// Made in the future: a clock is off. The value lives as long from first sight as it
 		// was meant to from its making, and no longer.

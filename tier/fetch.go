@@ -114,7 +114,7 @@ func (c *Cache[V]) readAt(ctx context.Context, key string, i int) found[V] {
 	it, err := lv.get(ctx, key)
 	if err == nil {
 		var e *entry[V]
-		if e, err = c.accept(ctx, lv, key, it, nil); err == nil {
+		if e, err = c.accept(ctx, lv, key, it, c.clock.Wall(), nil); err == nil {
 			lv.count(levelHits)
 			return found[V]{e: e, item: it, at: i}
 		}
@@ -127,10 +127,10 @@ func (c *Cache[V]) readAt(ctx context.Context, key string, i int) found[V] {
 }
 
 // accept decodes what lv returned. Unreadable bytes are a counted miss: a value of another
-// client is left alone, our own that is damaged is removed if it is still the same. into is where
-// the entry is made; nil = an allocation of its own.
-func (c *Cache[V]) accept(ctx context.Context, lv *level, key string, it backends.Item, into *entry[V]) (*entry[V], error) {
-	e, err := c.decode(ctx, key, it, lv.index, into)
+// client is left alone, our own that is damaged is removed if it is still the same. now and into
+// are as for [Cache.decode].
+func (c *Cache[V]) accept(ctx context.Context, lv *level, key string, it backends.Item, now int64, into *entry[V]) (*entry[V], error) {
+	e, err := c.decode(ctx, key, it, lv.index, now, into)
 	if errors.Is(err, errCleared) {
 		lv.discard(ctx, key, it.Token)
 		return nil, ErrMiss

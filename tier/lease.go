@@ -68,7 +68,7 @@ func (c *Cache[V]) answered(ctx context.Context, lv *level, key string, lease ba
 		a.decided = true
 	case a.decided:
 	case err == nil:
-		if e, derr := c.accept(ctx, lv, key, it, nil); derr == nil {
+		if e, derr := c.accept(ctx, lv, key, it, c.clock.Wall(), nil); derr == nil {
 			a.found = &found[V]{e: e, item: it, at: lv.index}
 			return false
 		}

@@ -84,6 +84,7 @@ type batch[V any] struct {
 
 	// The caller's own; the flights, which may outlive it, do not touch these.
 	out    map[string]V
+	kept   bool             // a refresh may still see what was read
 	errs   map[string]error // nil: no key has failed
 	due    []renewal[V]     // stale values that their readers would rather have fresh
 	soft   context.Context  // ends with Load.SoftTimeout after the first of due; nil: due is empty
@@ -129,6 +130,7 @@ func (b *batch[V]) give(ctx context.Context, key string, e *entry[V], due bool) 
 		if stale {
 			c.count.Inc(int(countServedStale))
 		}
+		b.kept = true
 		call := c.startRefresh(ctx, key, e, b.load)
 		if stale && c.cfg.Load.SoftTimeout > 0 {
 			if b.soft == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -242,4 +243,43 @@ func TestGetMany_LoadsWhatIsGivenBackWhileItWaits(t *testing.T) {
 			t.Errorf("loaded %v", got)
 		}
 	})
+}
+
+// The memory of a batch is used again by the next one, but not while somebody who joined one of its
+// flights, or whose patience ended before it, or a refresh may still look at it.
+func TestGetMany_MemoryThatIsUsedAgainIsNobodyElses(t *testing.T) {
+	for _, near := range []bool{true, false} {
+		cfg := over(nil, newProbe())
+		cfg.Local.Disabled = !near
+		cfg.Local.TTL, cfg.Fresh, cfg.TTL = time.Millisecond, 2*time.Millisecond, 5*time.Millisecond
+		cfg.Loader = LoaderFunc[string](func(_ context.Context, key string) (string, error) { return "value of " + key, nil })
+		c := open(t, cfg)
+		keys := make([]string, 40)
+		for i := range keys {
+			keys[i] = fmt.Sprint("k", i)
+		}
+		var wg sync.WaitGroup
+		for g := range 6 {
+			wg.Go(func() {
+				for i := range 60 {
+					ctx, cancel := context.Background(), context.CancelFunc(func() {})
+					if i%3 == g%3 {
+						ctx, cancel = context.WithTimeout(ctx, time.Duration(rand.IntN(200))*time.Microsecond)
+					}
+					lo := rand.IntN(30)
+					m, err := c.GetMany(ctx, keys[lo:lo+1+rand.IntN(10)])
+					for k, v := range m {
+						if v != "value of "+k {
+							t.Errorf("%s has the %s", k, v)
+						}
+					}
+					if err != nil && ctx.Err() == nil {
+						t.Error(err)
+					}
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+	}
 }

@@ -14,7 +14,8 @@ type lead[V any] struct {
 	call  *flight.Call[*entry[V]]
 	stamp ristretto.Stamp
 
-	failed error // of the levels that could not be asked
+	failed error    // of the levels that could not be asked
+	read   entry[V] // what a level had; zero until then
 }
 
 // follow is a key that is in flight already.
@@ -60,25 +61,27 @@ func (b *batch[V]) fly(ctx context.Context, keys []string, last bool) (again []s
 	if b.load != nil {
 		group = &c.loads
 	}
-	flights := flight.NewBatch[*entry[V]](len(keys))
-	leads := make([]lead[V], 0, len(keys))
+	s := c.scratch(len(keys))
 	var follows []follow[V]
 	for _, key := range keys {
 		stamp := c.stamp(key)
-		switch call, role := group.JoinBatch(key, flights); role {
+		switch call, role := group.JoinBatch(key, s.flights); role {
 		case flight.Leads:
-			leads = append(leads, lead[V]{key: key, call: call, stamp: stamp})
+			s.leads = append(s.leads, lead[V]{key: key, call: call, stamp: stamp})
 		case flight.Follows:
 			follows = append(follows, follow[V]{key: key, call: call})
 		}
 	}
 	waiting, hard := c.patience(ctx, b.load)
 	defer hard()
-	b.lead(ctx, waiting, leads)
-	for i := range leads {
-		l := &leads[i]
+	over := b.lead(ctx, waiting, s)
+	for i := range s.leads {
+		l := &s.leads[i]
 		e, err := l.call.Wait(waiting)
 		b.take(ctx, waiting, l.key, e, err)
+	}
+	if over && !b.kept {
+		c.recycle(s)
 	}
 	for _, f := range follows {
 		e, err := f.call.Wait(waiting)
@@ -91,27 +94,29 @@ func (b *batch[V]) fly(ctx context.Context, keys []string, last bool) (again []s
 	return again
 }
 
-// lead brings the flights of leads to their ends, and returns then, or when the caller's patience
-// ends: it works beside the caller if the caller can leave early, else in place.
-func (b *batch[V]) lead(ctx, waiting context.Context, leads []lead[V]) {
-	if len(leads) == 0 {
-		return
+// lead brings the flights of s to their ends, and returns then, or when the caller's patience ends:
+// it works beside the caller if the caller can leave early, else in place. over: the work has ended.
+func (b *batch[V]) lead(ctx, waiting context.Context, s *scratch[V]) (over bool) {
+	if len(s.leads) == 0 {
+		return true
 	}
 	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.c.flightTime(b.load))
 	if waiting.Done() == nil {
 		defer cancel()
-		b.run(nobodys{work}, leads)
-		return
+		b.run(nobodys{work}, s)
+		return true
 	}
 	ran := make(chan struct{})
 	go func() {
 		defer close(ran)
 		defer cancel()
-		b.run(nobodys{work}, leads)
+		b.run(nobodys{work}, s)
 	}()
 	select {
 	case <-ran:
+		return true
 	case <-waiting.Done():
+		return false
 	}
 }
 
@@ -127,17 +132,17 @@ func (b *batch[V]) take(ctx, waiting context.Context, key string, e *entry[V], e
 	}
 }
 
-// run brings the flights of leads to their ends, come what may: the remote tiers near to far, one
-// round trip each, then the loader for the rest.
-func (b *batch[V]) run(ctx context.Context, leads []lead[V]) {
+// run brings the flights of s to their ends, come what may: the remote tiers near to far, one round
+// trip each, then the loader for the rest.
+func (b *batch[V]) run(ctx context.Context, s *scratch[V]) {
 	c := b.c
 	err := flight.ErrGoexit
 	defer func() {
 		if p := recover(); p != nil {
 			err = flight.NewPanicError(p)
 		}
-		for i := range leads {
-			leads[i].call.Settle(nil, err)
+		for i := range s.leads {
+			s.leads[i].call.Settle(nil, err)
 		}
 	}()
 	if !c.begin() {
@@ -145,12 +150,12 @@ func (b *batch[V]) run(ctx context.Context, leads []lead[V]) {
 		return
 	}
 	defer c.tasks.Done()
-	rest := b.stillMissing(leads)
+	rest := b.stillMissing(s)
 	for _, lv := range c.levels {
 		if len(rest) == 0 {
 			return
 		}
-		rest = b.readLevel(ctx, lv, rest)
+		rest = b.readLevel(ctx, lv, rest, s)
 	}
 	if b.load != nil {
 		b.loadRest(ctx, rest)
@@ -166,11 +171,11 @@ func (b *batch[V]) run(ctx context.Context, leads []lead[V]) {
 
 // stillMissing looks into L1 once more where a second load is at stake: somebody may have filled
 // it between this caller's look and its flights.
-func (b *batch[V]) stillMissing(leads []lead[V]) []*lead[V] {
+func (b *batch[V]) stillMissing(s *scratch[V]) []*lead[V] {
 	c := b.c
-	rest := make([]*lead[V], 0, len(leads))
-	for i := range leads {
-		l := &leads[i]
+	rest := s.rest
+	for i := range s.leads {
+		l := &s.leads[i]
 		if c.l1 != nil && b.load != nil {
 			if e, s := c.l1.Get(l.key); s == ristretto.Fresh {
 				l.call.Finish(e, nil)
@@ -183,28 +188,24 @@ func (b *batch[V]) stillMissing(leads []lead[V]) []*lead[V] {
 }
 
 // readLevel asks lv for the keys of rest and returns those it could not answer, in rest's memory.
-func (b *batch[V]) readLevel(ctx context.Context, lv *level, rest []*lead[V]) (left []*lead[V]) {
+func (b *batch[V]) readLevel(ctx context.Context, lv *level, rest []*lead[V], s *scratch[V]) (left []*lead[V]) {
 	c := b.c
 	left = rest[:0]
-	var slab []entry[V]
-	if c.l1 == nil { // an L1 keeps entries one by one: they must not hold each other
-		slab = make([]entry[V], len(rest))
-	}
+	results := lv.getMany(ctx, s.keysFor(lv, rest))
 	now := c.clock.Wall()
-	for i, r := range lv.getMany(ctx, keysOf(rest)) {
+	for i := range results {
+		r := &results[i]
 		l, err := rest[i], r.Err
 		if err == nil {
 			var e *entry[V]
-			if slab != nil {
-				e = &slab[i]
-			}
-			if e, err = c.accept(ctx, lv, l.key, r.Item, e); err == nil {
+			if e, err = c.accept(ctx, lv, l.key, r.Item, now, &l.read); err == nil {
 				lv.count(levelHits)
 				e.due = b.load != nil && c.isDue(e, now)
 				c.keep(l.key, l.stamp, found[V]{e: e, item: r.Item, at: lv.index})
 				l.call.Finish(e, nil)
 				continue
 			}
+			l.read = entry[V]{}
 		}
 		if errors.Is(err, ErrMiss) {
 			lv.count(levelMisses)
@@ -218,9 +219,12 @@ func (b *batch[V]) readLevel(ctx context.Context, lv *level, rest []*lead[V]) (l
 
 // keysOf returns the keys of leads.
 func keysOf[V any](leads []*lead[V]) []string {
-	keys := make([]string, len(leads))
-	for i, l := range leads {
-		keys[i] = l.key
+	return appendKeys(make([]string, 0, len(leads)), leads)
+}
+
+func appendKeys[V any](keys []string, leads []*lead[V]) []string {
+	for _, l := range leads {
+		keys = append(keys, l.key)
 	}
 	return keys
 }

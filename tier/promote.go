@@ -37,7 +37,7 @@ func (c *Cache[V]) copyNearer(ctx context.Context, key string, at int) {
 	it, err := c.levels[at].get(ctx, key)
 	var e *entry[V]
 	if err == nil {
-		e, err = c.decode(ctx, key, it, at, nil)
+		e, err = c.decode(ctx, key, it, at, c.clock.Wall(), nil)
 	}
 	if err != nil {
 		if !errors.Is(err, ErrMiss) {

@@ -228,7 +228,7 @@ func (u *update[V]) read(ctx context.Context) (seen[V], error) {
 	if wire.KindOf(it.Value) != wire.Frame {
 		return s, u.lv.wrap("update", u.key, codec.ErrForeign)
 	}
-	s.e, err = c.decode(ctx, u.key, it, u.lv.index, nil)
+	s.e, err = c.decode(ctx, u.key, it, u.lv.index, c.clock.Wall(), nil)
 	switch {
 	case errors.Is(err, ErrMiss), errors.Is(err, codec.ErrCorrupt):
 		return s, nil

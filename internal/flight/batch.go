@@ -2,7 +2,7 @@ package flight
 
 // Batch holds the calls that one caller leads together: the calls of all its keys are one
 // allocation. Make one with [NewBatch]; [Group.JoinBatch] joins a key for it. A Batch is used by
-// one goroutine until all keys have joined.
+// one goroutine until all keys have joined, and again from [Batch.Reuse].
 //
 // Who follows one of the calls keeps the memory of all of them for as long as it waits.
 type Batch[T any] struct {
@@ -11,6 +11,23 @@ type Batch[T any] struct {
 
 // NewBatch returns a batch that leads up to n keys.
 func NewBatch[T any](n int) *Batch[T] { return &Batch[T]{calls: make([]Call[T], 0, n)} }
+
+// Cap returns how many keys b can lead.
+func (b *Batch[T]) Cap() int { return cap(b.calls) }
+
+// Reuse makes b ready for other keys, if nobody can notice: false if one of its calls is not over,
+// or if somebody else has joined one, who may read its result at any time. Whoever finishes the
+// calls must have done so; the caller forgets them.
+func (b *Batch[T]) Reuse() bool {
+	for i := range b.calls {
+		if c := &b.calls[i]; !c.finished.Load() || c.followed {
+			return false
+		}
+	}
+	clear(b.calls)
+	b.calls = b.calls[:0]
+	return true
+}
 
 // Role is what a caller that joined a key for a batch has to do.
 type Role uint8
@@ -32,7 +49,7 @@ func (g *Group[T]) JoinBatch(key string, b *Batch[T]) (c *Call[T], r Role) {
 		if c.batch == b {
 			return c, Repeats
 		}
-		c.waiting++
+		c.follow()
 		return c, Follows
 	}
 	n := len(b.calls)

@@ -35,6 +35,45 @@ func TestJoinBatch_TellsLeadersFollowersAndRepeats(t *testing.T) {
 	}
 }
 
+// A batch is used again only when nobody else can see its calls.
+func TestReuse_NotWhileAnybodyCanLook(t *testing.T) {
+	var g Group[int]
+	b := NewBatch[int](2)
+	c, _ := g.JoinBatch("a", b)
+	if b.Reuse() {
+		t.Error("reused while a call is in progress")
+	}
+	g.JoinBatch("a", b) // a repeat is nobody
+	c.Finish(1, nil)
+	if !b.Reuse() || b.Cap() != 2 {
+		t.Fatal("not reused, and nobody has followed")
+	}
+	c, _ = g.JoinBatch("b", b)
+	if v, role := g.JoinBatch("c", b); role != Leads || v == c {
+		t.Fatalf("role %d", role)
+	} else {
+		v.Finish(3, nil)
+	}
+	follower, _ := g.Join("b")
+	c.Finish(2, nil)
+	if b.Reuse() {
+		t.Error("reused although a follower has yet to look")
+	}
+	if v, err := follower.Wait(t.Context()); v != 2 || err != nil {
+		t.Errorf("the follower got %d, %v", v, err)
+	}
+
+	b = NewBatch[int](1)
+	c, _ = g.JoinBatch("d", b)
+	left, _ := g.JoinBatch("d", NewBatch[int](1))
+	left.Leave()
+	g.Forget("d")
+	c.Finish(4, nil)
+	if b.Reuse() {
+		t.Error("reused although one who left may come back to it")
+	}
+}
+
 func TestJoinBatch_FullPanics(t *testing.T) {
 	var g Group[int]
 	b := NewBatch[int](1)

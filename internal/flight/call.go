@@ -20,6 +20,7 @@ type Call[T any] struct {
 	v         T
 	err       error
 	waiting   int           // joined and not left
+	followed  bool          // somebody has joined who does not lead it
 	done      chan struct{} // closed by Finish; made by the first who has to wait
 	abandoned bool
 	onAbandon func()

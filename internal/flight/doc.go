@@ -16,6 +16,7 @@
 // (golang.org/x/sync/singleflight gives everybody the leader's cancellation and panics in a
 // goroutine of its own, where nobody can recover.)
 //
-// Calls are not pooled: a leader and its followers hold on to a Call for as long as they like,
-// and one allocation is cheaper than counting them.
+// A Call is not pooled: a leader and its followers hold on to it for as long as they like, and one
+// allocation is cheaper than counting them. A batch that nobody followed can be used again
+// ([Batch.Reuse]).
 package flight

@@ -62,7 +62,7 @@ func (g *Group[T]) Join(key string) (c *Call[T], leader bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if c = s.find(hash, key); c != nil {
-		c.waiting++
+		c.follow()
 		return c, false
 	}
 	c = new(Call[T])
@@ -75,6 +75,12 @@ func (g *Group[T]) list(c *Call[T], s *shard[T], key string, hash uint64) {
 	head := s.chain(hash)
 	c.key, c.hash, c.shard, c.keepGoing, c.waiting, c.next = key, hash, s, g.KeepGoing, 1, *head
 	*head = c
+}
+
+// follow counts one more who waits. The caller holds the shard's lock.
+func (c *Call[T]) follow() {
+	c.waiting++
+	c.followed = true
 }
 
 // Forget makes later joiners of key start a new call. The call in progress goes on, and those

@@ -4,6 +4,7 @@
 //	hearth copy --from memcached://old:11211 --to redis://new:6379/0 --state copy.state
 //	hearth verify --from memcached://old:11211 --to redis://new:6379/0 --sample 10000
 //	hearth delete --at redis://new:6379/0 --prefix v2: --dry-run
+//	hearth phase init --record redis://new:6379/0 --name orders:migration
 //	hearth phase get --record redis://new:6379/0 --name orders:migration
 //	hearth phase set --record redis://new:6379/0 --name orders:migration mirror
 //

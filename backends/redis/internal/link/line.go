@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/push"
 )
 
 // Line is one connection to one node, from dial to its end. Its functions are called from one
@@ -28,7 +28,7 @@ type Line struct {
 	Up func()
 	// Heard says that the other side is alive. It comes at least once per ping.
 	Heard func()
-	// Push gets invalidation messages. An error ends the line.
+	// Push gets invalidation messages. An error ends the line, as does any other push message.
 	Push func(frame []any) error
 	// Message gets what was published to a channel. An error ends the line.
 	Message func(payload string) error
@@ -40,12 +40,7 @@ type Line struct {
 func (l Line) Run(parent context.Context) error {
 	ctx, cancel := context.WithCancelCause(parent)
 	heard := newMark()
-	opt, err := l.options(ctx, cancel, heard)
-	if err != nil {
-		cancel(nil)
-		return err
-	}
-	c := goredis.NewClient(opt)
+	c := goredis.NewClient(l.options(ctx, cancel, heard))
 	ps := c.Subscribe(ctx)
 	var tasks sync.WaitGroup
 	defer func() {
@@ -54,7 +49,7 @@ func (l Line) Run(parent context.Context) error {
 		_ = c.Close()
 		tasks.Wait()
 	}()
-	err = l.open(ctx, cancel, ps, heard, func() error {
+	err := l.open(ctx, cancel, ps, heard, func() error {
 		tasks.Go(func() { l.ping(ctx, cancel, ps, heard) })
 		return l.receive(ctx, ps, heard)
 	})
@@ -127,6 +122,9 @@ func (l Line) receive(ctx context.Context, ps *goredis.PubSub, heard *mark) (err
 		heard.now()
 		switch m := m.(type) {
 		case *goredis.Subscription:
+			if strings.HasSuffix(m.Kind, "unsubscribe") { // nobody here asks for it: the node has lost the slot
+				return fmt.Errorf("the server has ended the subscription to %q", m.Channel)
+			}
 		case *goredis.Message:
 			if l.Message == nil {
 				return fmt.Errorf("unexpected message on channel %q", m.Channel)
@@ -151,35 +149,24 @@ func (l Line) receive(ctx context.Context, ps *goredis.PubSub, heard *mark) (err
 }
 
 // options are those of the node, for a single connection that never comes back once it is gone.
-func (l Line) options(ctx context.Context, cancel context.CancelCauseFunc, heard *mark) (*goredis.Options, error) {
+func (l Line) options(ctx context.Context, cancel context.CancelCauseFunc, heard *mark) *goredis.Options {
 	o := Dedicated(ctx, l.Node, l.Timing)
 	if l.Setup != nil {
 		o.OnConnect = l.Setup
 	}
-	if l.Push == nil {
-		return o, nil
+	if l.Push != nil {
+		o.Protocol = 3
 	}
-	o.Protocol = 3
-	pushes := goredis.NewPushNotificationProcessor()
-	err := pushes.RegisterHandler("invalidate", handler(func(frame []any) error {
+	o.PushNotificationProcessor = takePushes(func(frame any, err error) {
 		if ctx.Err() != nil {
-			return nil // given up already; what is still in the buffer is covered by the flush
+			return // given up already; what is still in the buffer is covered by the flush
 		}
 		heard.now()
-		if err := l.Push(frame); err != nil {
+		if err := l.pushed(frame, err); err != nil {
 			cancel(err) // the client would only log it
 		}
-		return nil
-	}), true)
-	o.PushNotificationProcessor = pushes
-	return o, err
-}
-
-type handler func(frame []any) error
-
-// HandlePushNotification implements the client's interface.
-func (h handler) HandlePushNotification(_ context.Context, _ push.NotificationHandlerContext, frame []any) error {
-	return h(frame)
+	})
+	return o
 }
 
 // mark is when something happened last. Its clock goes on while the process is paused.

@@ -144,6 +144,10 @@ func TestRun_EndsAtTheFirstThingItDoesNotUnderstand(t *testing.T) {
 		{"a good push, then a wrong number", good + "$3\r\n777\r\n", "out of step", 1},
 		{"a reply without a question", good + "PONGPONG", "out of step", 1},
 		{"a push of another shape", ">2\r\n$10\r\ninvalidate\r\n:5\r\nPONG", "unknown shape", 0},
+		{"a push of another name", ">2\r\n$10\r\ninvalidatx\r\n*1\r\n$1\r\nk\r\nPONG", "unexpected push", 0},
+		{"a push whose name is a number", ">2\r\n:5\r\n*1\r\n$1\r\nk\r\nPONG", "unexpected push", 0},
+		{"a push of nothing", ">0\r\nPONG", "unexpected push", 0},
+		{"a push whose keys cannot be read", ">2\r\n$10\r\ninvalidate\r\n*x\r\nPONG", "unreadable push", 0},
 		{"a push cut in its name", ">2\r\n$10\r\ninval$CUT", "EOF", 0},
 		{"a push cut in a key", ">2\r\n$10\r\ninvalidate\r\n*2\r\n$1\r\nk\r\n$5\r\nab$CUT", "EOF", 0},
 		{"a push cut between frames", good + ">$CUT", "EOF", 1},
@@ -151,6 +155,7 @@ func TestRun_EndsAtTheFirstThingItDoesNotUnderstand(t *testing.T) {
 		{"garbage", "!!\r\n", "", 0},
 		{"an empty array, which the client indexes into", "*0\r\n", "unreadable", 0},
 		{"a number", ":1\r\n", "unsupported", 0},
+		{"the end of a subscription: the slot of the channel has left the node", ">3\r\n$12\r\nsunsubscribe\r\n$1\r\nc\r\n:0\r\nPONG", "ended the subscription", 0},
 		{"an error", "-ERR go away\r\n", "go away", 0},
 		{"a message nobody asked for", "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\np\r\n", "unexpected message", 0},
 		{"silence", "", "silent", 0},
@@ -165,6 +170,13 @@ func TestRun_EndsAtTheFirstThingItDoesNotUnderstand(t *testing.T) {
 				t.Errorf("up %v, %d pushes, %v; want %d and %q", up, pushes, err, c.pushes, c.want)
 			}
 		})
+	}
+}
+
+func TestRun_APushNobodyAskedForEndsIt(t *testing.T) {
+	l := Line{Node: fake(t, good+"PONG"), Timing: fast, Up: func() {}, Heard: func() {}}
+	if err := l.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "unexpected push") {
+		t.Errorf("got %v", err)
 	}
 }
 

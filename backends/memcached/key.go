@@ -46,7 +46,7 @@ type place struct {
 // place finds the server and the wire key of key, which is not empty.
 func (s *Store) place(key string) place {
 	p := place{key: key}
-	if len(s.prefix)+len(key) <= maxKey && legal(key) && !shaped(key) {
+	if plain(s.prefix, key) {
 		p.wire = s.prefix + key
 	} else {
 		p.wire, p.hashed = s.prefix+shape(asHash, key), true

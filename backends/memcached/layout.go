@@ -34,14 +34,22 @@ func (l *Layout) Owner(wire string) int { return l.router.pick(wire) }
 
 // WireKey returns the key under which the server is asked for key, and whether that is a hash of
 // it. It returns [backends.ErrEmptyKey] for the empty key.
-func WireKey(key string) (wire string, hashed bool, err error) {
+func WireKey(key string) (wire string, hashed bool, err error) { return PrefixedWireKey("", key) }
+
+// PrefixedWireKey is [WireKey] of a store with a [Config.Prefix], which stays in front of a hash.
+func PrefixedWireKey(prefix, key string) (wire string, hashed bool, err error) {
 	switch {
 	case key == "":
 		return "", false, backends.ErrEmptyKey
-	case len(key) <= maxKey && legal(key) && !shaped(key):
-		return key, false, nil
+	case plain(prefix, key):
+		return prefix + key, false, nil
 	}
-	return shape(asHash, key), true, nil
+	return prefix + shape(asHash, key), true, nil
+}
+
+// plain reports whether memcached can hold key as it is, behind prefix.
+func plain(prefix, key string) bool {
+	return len(prefix)+len(key) <= maxKey && legal(key) && !shaped(key)
 }
 
 // KindOf tells what a wire key stands for.

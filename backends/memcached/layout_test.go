@@ -23,6 +23,11 @@ func TestLayout_IsThatOfTheStore(t *testing.T) {
 				key = fmt.Sprintf("key:%d", i)
 			}
 			p := s.place(key)
+			s.prefix = "v2:"
+			if q, _, err := PrefixedWireKey("v2:", key); err != nil || q != s.place(key).wire {
+				t.Fatalf("behind a prefix %q is at %q for the layout, %q for the store", key, q, s.place(key).wire)
+			}
+			s.prefix = ""
 			wire, hashed, err := WireKey(key)
 			if err != nil || wire != p.wire || hashed != p.hashed || l.Owner(wire) != p.server {
 				t.Fatalf("%v: %q is at %q on %d for the layout, %q on %d for the store", r, key, wire, l.Owner(wire), p.wire, p.server)

@@ -309,7 +309,7 @@ func (c *copier) move(ctx context.Context, from, to session, server int, keys []
 	read := func(which []*Record) error {
 		return c.try(ctx, func() (bool, error) {
 			for _, r := range which {
-				*r = Record{Listed: r.Listed, token: r.token, cas: r.cas}
+				*r = Record{Listed: r.Listed, prefix: c.Filter.StripPrefix, token: r.token, cas: r.cas}
 			}
 			if err := from.read(ctx, server, which); err != nil {
 				return false, err
@@ -321,7 +321,7 @@ func (c *copier) move(ctx context.Context, from, to session, server int, keys []
 		})
 	}
 	for i, k := range keys {
-		recs[i].Listed = k
+		recs[i].Listed, recs[i].prefix = k, c.Filter.StripPrefix
 	}
 	if c.Mode == Fenced && !c.DryRun {
 		return recs, c.moveFenced(ctx, to, open, read)
@@ -348,9 +348,7 @@ func (c *copier) rename(recs []*Record) {
 			r.Fate = Filtered
 			continue
 		}
-		if key := c.Filter.rename(r.Key); key != r.Key {
-			r.Key = key
-		}
+		r.Key, r.prefix = c.Filter.rename(r.Key), c.Filter.AddPrefix
 	}
 }
 

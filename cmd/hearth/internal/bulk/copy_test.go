@@ -177,6 +177,59 @@ func TestCopy_KeysUnderAHashAreFoundByTheDriver(t *testing.T) {
 	}
 }
 
+// A store with a prefix keeps it in front of its hashes: keys that memcached cannot hold are found
+// by such a store after a copy, and lead back to their names.
+func TestCopy_KeysUnderAHashGoWithThePrefixOfTheirStore(t *testing.T) {
+	m := startMemcached(t, 3)
+	other, r := startMemcached(t, 1), startRedis(t)
+	store := func(prefix string, addrs ...string) *memcached.Store {
+		c := memcached.Config{Prefix: prefix, Timeout: 10 * time.Second}
+		for _, a := range addrs {
+			c.Servers = append(c.Servers, memcached.Server{Addr: a})
+		}
+		d, err := memcached.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+	old, grown, last := store("", m.addrs[:2]...), store("v2:", m.addrs...), store("", other.addrs...)
+	keys := []string{"with blank", strings.Repeat("long", 100), "plain", strings.Repeat("x", 249)}
+	for _, k := range keys {
+		if err := old.Set(t.Context(), k, backends.Item{Value: []byte("value of " + k), TTL: time.Hour}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func(from, to *Endpoint, f Filter, d *memcached.Store) {
+		t.Helper()
+		rep := mustCopy(t, Job{From: from, To: to, Filter: f, Mode: Fenced})
+		found, err := Verify(t.Context(), Check{From: from, To: to, Filter: f, BothWays: true})
+		if n := int64(len(keys)); rep.Fates[Copied] != n || err != nil || found.Equal != n || found.Back != n || found.Different() != 0 {
+			t.Errorf("fates %v, %+v, %v", rep.Fates, found, err)
+		}
+		for _, k := range keys {
+			if d == nil {
+				if v, _, _ := r.get(k); v != "value of "+k {
+					t.Errorf("%q is %q in Redis", k, v)
+				}
+				continue
+			}
+			if it, err := d.Get(t.Context(), k); err != nil || string(it.Value) != "value of "+k {
+				t.Errorf("%q is %q (%v)", k, it.Value, err)
+			}
+		}
+	}
+	o := Options{HashKeys: true}
+	small := "memcached://" + strings.Join(m.addrs[:2], ",")
+	a, b := openBoth(t, small, m.url(), o)
+	check(a, b, Filter{AddPrefix: "v2:"}, grown)
+	a, b = openBoth(t, m.url(), other.url(), o)
+	check(a, b, Filter{StripPrefix: "v2:"}, last)
+	_, b = openBoth(t, m.url(), r.url(), o)
+	check(a, b, Filter{StripPrefix: "v2:"}, nil)
+}
+
 func TestCopy_FleetChangesItsServers(t *testing.T) {
 	small, big := startMemcached(t, 2), startMemcached(t, 3)
 	store := func(s *memcachedServer, r memcached.Router) *memcached.Store {

@@ -20,7 +20,7 @@ func (c *copier) moveFenced(ctx context.Context, to session, open []*Record, rea
 	var hashed []*Record
 	for _, r := range open {
 		r.Key = r.Listed
-		if memcached.KindOf(r.Listed) == memcached.Hashed {
+		if _, kind := kindOf(r.Listed, r.prefix); kind == memcached.Hashed {
 			hashed = append(hashed, r) // its name is in its value
 		}
 	}
@@ -40,7 +40,7 @@ func (c *copier) moveFenced(ctx context.Context, to session, open []*Record, rea
 		return err
 	}
 	for i, r := range held {
-		r.Key, r.Hashed = named[i].Key, r.Hashed || named[i].Hashed
+		r.Key, r.prefix, r.Hashed = named[i].Key, named[i].prefix, r.Hashed || named[i].Hashed
 	}
 	if c.unfenced != nil {
 		c.unfenced()

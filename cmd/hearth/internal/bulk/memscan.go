@@ -102,7 +102,7 @@ func (e *memEnd) list(ctx context.Context, server, first int, f *Filter) (*[memB
 		}
 		fate := Pending
 		_, unholdable, err := memcached.WireKey(key)
-		switch kind := memcached.KindOf(key); {
+		switch _, kind := kindOf(key, f.StripPrefix); {
 		case kind == memcached.Beside:
 			fate = Lease
 		case kind == memcached.Plain && !f.keeps(key):
@@ -119,6 +119,12 @@ func (e *memEnd) list(ctx context.Context, server, first int, f *Filter) (*[memB
 		passed[n].Fates[fate]++
 	}
 	return &buckets, passed, nil
+}
+
+// kindOf tells what a wire key stands for, to a store with this prefix, and what it is behind that.
+func kindOf(wire, prefix string) (rest string, kind memcached.Kind) {
+	rest = strings.TrimPrefix(wire, prefix)
+	return rest, memcached.KindOf(rest)
 }
 
 // dump returns a server's keys as it writes them, one a line, percent-encoded. "hash" lists every

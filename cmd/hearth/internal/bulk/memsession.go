@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/hearthcache/hearth/backends/memcached"
@@ -98,12 +99,15 @@ func (s *memSession) each(ctx context.Context, recs []*Record, command func([]by
 // wireKey is the key that the server knows.
 func wireKey(r *Record) string {
 	if r.Hashed {
-		if w, _, err := memcached.WireKey(r.Key); err == nil {
+		if w, _, err := memcached.PrefixedWireKey(r.prefix, r.behind()); err == nil {
 			return w
 		}
 	}
 	return r.Key
 }
+
+// behind is the key without the prefix of its store.
+func (r *Record) behind() string { return strings.TrimPrefix(r.Key, r.prefix) }
 
 func (s *memSession) read(ctx context.Context, server int, recs []*Record) error {
 	if server < 0 {
@@ -115,7 +119,7 @@ func (s *memSession) read(ctx context.Context, server int, recs []*Record) error
 		}
 		for _, r := range recs {
 			if r.Fate == Pending && r.Hashed {
-				if value, ok := bytes.CutPrefix(r.Value, memcached.Pack(r.Key, nil)); ok { // counters have no label
+				if value, ok := bytes.CutPrefix(r.Value, memcached.Pack(r.behind(), nil)); ok { // counters have no label
 					r.setValue(value)
 				}
 			}
@@ -129,15 +133,16 @@ func (s *memSession) read(ctx context.Context, server int, recs []*Record) error
 		return err
 	}
 	for _, r := range recs {
-		if r.Fate != Pending || memcached.KindOf(r.Listed) != memcached.Hashed {
+		wire, kind := kindOf(r.Listed, r.prefix)
+		if r.Fate != Pending || kind != memcached.Hashed {
 			continue
 		}
-		key, rest, ok := memcached.Unpack(r.Listed, r.Value)
+		key, rest, ok := memcached.Unpack(wire, r.Value)
 		if !ok {
 			r.Fate = Unnamed
 			continue
 		}
-		r.Key, r.Hashed = key, true
+		r.Key, r.Hashed = strings.TrimSuffix(r.Listed, wire)+key, true
 		r.setValue(rest)
 	}
 	return nil
@@ -197,7 +202,7 @@ func (r *Record) takeAnswer(asked time.Time, line []byte, c *memConn) error {
 
 // name decides under which key memcached holds a record.
 func (s *memSession) name(r *Record) {
-	_, hashed, err := memcached.WireKey(r.Key)
+	_, hashed, err := memcached.PrefixedWireKey(r.prefix, r.behind())
 	switch {
 	case r.Fate != Pending:
 	case err != nil, hashed && !r.Hashed && !s.opt.HashKeys:

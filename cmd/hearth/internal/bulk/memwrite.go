@@ -33,7 +33,7 @@ func (s *memSession) storable(recs []*Record) []*Record {
 
 func packed(r *Record) []byte {
 	if r.Hashed {
-		return memcached.Pack(r.Key, r.Value)
+		return memcached.Pack(r.behind(), r.Value)
 	}
 	return r.Value
 }

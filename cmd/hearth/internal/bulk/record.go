@@ -44,6 +44,10 @@ type Record struct {
 	Fate     Fate
 	Err      error // with Failed
 
+	// prefix is what the store on the side that is asked next puts in front of its keys
+	// (memcached.Config.Prefix), and is a part of Key: in memcached it stays in front of a hash.
+	prefix string
+
 	token []byte // the lease in the target, of a fenced copy
 	cas   uint64 // and its id, where memcached keeps it
 	lost  bool   // had flags, and the target keeps none

@@ -235,7 +235,7 @@ func (w *comparer) read(ctx context.Context, server int, keys []string) (pairs [
 	}
 	err = w.try(ctx, func() (bool, error) {
 		for i, k := range keys {
-			recs[i] = Record{Listed: k}
+			recs[i] = Record{Listed: k, prefix: w.filter.StripPrefix}
 		}
 		return false, w.here.read(ctx, server, refs)
 	})
@@ -253,7 +253,7 @@ func (w *comparer) read(ctx context.Context, server int, keys []string) (pairs [
 	}
 	err = w.try(ctx, func() (bool, error) { // the source may hold under its hash what the target holds by its name
 		for _, p := range pairs {
-			*p.there = Record{Key: w.filter.rename(p.here.Key), Hashed: p.here.Hashed || w.of == w.To}
+			*p.there = Record{Key: w.filter.rename(p.here.Key), prefix: w.filter.AddPrefix, Hashed: p.here.Hashed || w.of == w.To}
 		}
 		return false, w.there.read(ctx, -1, ask)
 	})

@@ -12,6 +12,7 @@ import (
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
 	"github.com/hearthcache/hearth/backends/memory"
+	"github.com/hearthcache/hearth/backends/ristretto"
 )
 
 func barred(src *source, p *probe) Config[string] {
@@ -49,6 +50,26 @@ func TestClear_MakesEveryTierForgetTheNamespaceAlone(t *testing.T) {
 			t.Errorf("another namespace: %v", err)
 		}
 	})
+}
+
+// Somebody has cleared the namespace, and this L1 is told to flush. A reader that fills the empty L1
+// must not go by the barriers of before: they are forgotten while L1 is not empty yet.
+func TestFlush_ForgetsTheBarriersBeforeL1IsEmpty(t *testing.T) {
+	c := open(t, barred(newSource("k", "1"), newProbe()))
+	if _, err := c.Get(t.Context(), "k"); err != nil {
+		t.Fatal(err)
+	}
+	asked, late, now := false, false, c.barriers.now
+	c.barriers.now = func() int64 {
+		_, s := c.l1.Get("k")
+		asked, late = true, late || s != ristretto.Fresh
+		return now()
+	}
+	link[string]{c}.Flush("somebody cleared")
+	c.barriers.now = now
+	if !asked || late {
+		t.Errorf("barriers forgotten %v, after L1 %v", asked, late)
+	}
 }
 
 func TestClear_LoadFromBeforeIsAMissAfterwards(t *testing.T) {

@@ -25,6 +25,7 @@ type coherence[V any] struct {
 // the link is down.
 func (c *Cache[V]) startCoherence() {
 	if c.cfg.Local.Invalidator == nil || c.l1 == nil {
+		c.waiters.silent = true
 		return
 	}
 	c.down.Store(true)
@@ -90,10 +91,11 @@ func (l link[V]) Forget(keys []string) {
 	l.c.waiters.wake(mine)
 }
 
-// Flush drops everything.
+// Flush drops everything. It may have been somebody's Clear: what this process knows of the barriers
+// goes first, or a reader could put a cleared value into the empty L1 by what is known still.
 func (l link[V]) Flush(reason string) {
+	l.c.barriers.expire()
 	l.c.flushL1()
-	l.c.barriers.expire() // it may have been somebody's Clear
 	l.c.flushes.Add(1)
 	l.c.observe(l.c.life, Event{Kind: EventL1Flushed, Err: errors.New(reason)})
 }

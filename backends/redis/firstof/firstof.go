@@ -68,25 +68,29 @@ func New(cfg Config) (*Source, error) {
 // left the link stays down, and all are tried again every Recheck.
 func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
 	for i := 0; ; {
-		s.use(i)
-		var err error
+		s.fall(i)
 		if i == len(s.cfg.Sources) {
 			sink.Down(errors.Join(s.refused...))
-			err = pause(ctx, s.cfg.Recheck)
+			if err := pause(ctx, s.cfg.Recheck); err != nil {
+				return err
+			}
 			i = 0
-		} else {
-			err = s.listen(ctx, i, sink)
+			continue
 		}
+		err := s.listen(ctx, i, &inUse{Sink: sink, s: s, i: i})
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.Is(err, errBetter):
+			sink.Down(errBetter) // nobody listens until it is connected
 			i = 0
 		case errors.Is(err, backends.ErrUnsupported):
 			s.refuse(i, err)
 			i++
 			sink.Down(fmt.Errorf("degraded: %w", err))
-		case err != nil:
+		case err == nil:
+			return fmt.Errorf("firstof: %s ended without an error", name(s.cfg.Sources[i]))
+		default:
 			return err
 		}
 	}
@@ -242,6 +246,27 @@ func name(inv backends.Invalidator) string {
 		return n.String()
 	}
 	return fmt.Sprintf("%T", inv)
+}
+
+// inUse is the sink of source i, which is in use once it is alive.
+type inUse struct {
+	backends.Sink
+	s *Source
+	i int
+}
+
+// Alive implements [backends.Sink].
+func (u *inUse) Alive() {
+	u.s.use(u.i)
+	u.Sink.Alive()
+}
+
+// fall notes that no source before i can be used. One that is tried again is not in use before it
+// works.
+func (s *Source) fall(i int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.current = max(s.current, i)
 }
 
 func (s *Source) use(i int) {

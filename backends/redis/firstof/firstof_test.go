@@ -24,6 +24,8 @@ type fake struct {
 	refuses   atomic.Bool
 	broken    error
 	silent    chan struct{} // Publish waits for it, if not nil
+	connects  time.Duration // before the link is up
+	ends      bool          // Watch returns without an error
 	published atomic.Int32
 }
 
@@ -33,8 +35,16 @@ func (f *fake) Watch(ctx context.Context, sink backends.Sink) error {
 	if f.refuses.Load() {
 		return fmt.Errorf("%s: %w: NOPERM", f.name, backends.ErrUnsupported)
 	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(f.connects):
+	}
 	sink.Flush("connected")
 	sink.Alive()
+	if f.ends {
+		return nil
+	}
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -99,6 +109,53 @@ func TestWatch_GoesBackToTheBetterOneOnceItWorks(t *testing.T) {
 			t.Error(s.Degraded())
 		}
 	})
+}
+
+// While the better one connects nobody listens: L1 must know, and so must Degraded.
+func TestWatch_IsDownWhileTheBetterOneConnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, _, s := three()
+		a.refuses.Store(true)
+		a.connects = 2 * time.Second
+		l := sinktest.Watch(t, s)
+		a.refuses.Store(false)
+		time.Sleep(time.Minute + 2*time.Second + time.Millisecond) // found to work, and begun again
+		synctest.Wait()
+		if st := l.State(); st.Up || s.String() != "b" {
+			t.Errorf("up %v, uses %s", st.Up, s)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if st := l.State(); !st.Up || s.String() != "a" || s.Degraded() != "" {
+			t.Errorf("up %v, uses %s, degraded %q", st.Up, s, s.Degraded())
+		}
+	})
+}
+
+// While all are tried again, none is in use yet.
+func TestWatch_StaysDegradedWhileAllAreTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c, s := three()
+		for _, f := range []*fake{a, b, c} {
+			f.refuses.Store(true)
+		}
+		a.connects = time.Hour
+		_, _ = sinktest.Start(t, s)
+		synctest.Wait()
+		a.refuses.Store(false)
+		time.Sleep(time.Minute + time.Second)
+		synctest.Wait()
+		if s.String() != "none" || s.Degraded() == "" {
+			t.Errorf("uses %s, degraded %q", s, s.Degraded())
+		}
+	})
+}
+
+func TestWatch_ASourceThatEndsForNoReasonIsAnError(t *testing.T) {
+	s, _ := New(Config{Sources: []backends.Invalidator{&fake{name: "a", ends: true}}})
+	if err := s.Watch(t.Context(), sinktest.New()); err == nil || !strings.Contains(err.Error(), "a ended") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestWatch_NoneLeftIsDownAndTriedAgain(t *testing.T) {

@@ -38,7 +38,7 @@ func (f *Fleet) Join(ctx context.Context) error {
 		}
 	}
 	if f.heard.Load() == nil {
-		return fmt.Errorf("%w; no report has arrived: %w", ctx.Err(), f.Stats().LastErr)
+		return errors.Join(ctx.Err(), f.Stats().LastErr)
 	}
 	bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.cfg.Heartbeat)
 	defer cancel()

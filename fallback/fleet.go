@@ -36,7 +36,8 @@ type FleetConfig struct {
 	// DeadAfter is how long others watch a process that does not report before it counts as
 	// gone. One that has not reported for half of it asks for the phase before its next call;
 	// if the record does not answer, it goes from PhaseOld to a phase that is safe next to
-	// any other. 0 = DefaultDeadAfter.
+	// any other. It is also how long nobody moves after the record was made where there was
+	// none. 0 = DefaultDeadAfter. It must be the same in all processes.
 	DeadAfter time.Duration
 	// Now is the clock; nil = time.Now. Clocks of different processes are never compared.
 	Now func() time.Time

@@ -22,7 +22,7 @@ import (
 // Of fleets on real servers: short, but longer than a busy machine lets a process wait.
 const (
 	fleetBeat = 50 * time.Millisecond
-	fleetDead = 2 * time.Second
+	fleetDead = 4 * time.Second
 )
 
 // site is a record on a real server, and the processes that use it.
@@ -157,14 +157,17 @@ func TestFleet_OnRealServers(t *testing.T) {
 			"an advance waits for a process that is behind", "and names it",
 			func(s *site, a, b *proc) {
 				s.ok(b.fleet.lock(s.t.Context())) // it lives, and does not come to report
-				ctx, cancel := context.WithTimeout(s.t.Context(), fleetDead/2)
-				err := a.fleet.Advance(ctx, PhaseNew)
-				cancel()
-				b.fleet.unlock()
-				if w, ok := errors.AsType[*WaitError](err); !ok || !slices.Contains(w.Waiting, "b") {
-					s.t.Errorf("advance: %v; want to wait for b", err)
+				var once sync.Once
+				a.fleet.cfg.OnWait = func(err error) {
+					if w, ok := errors.AsType[*WaitError](err); ok && slices.Contains(w.Waiting, "b") {
+						once.Do(b.fleet.unlock)
+					}
 				}
 				s.ok(s.advance(a.fleet, PhaseNew))
+				once.Do(func() {
+					b.fleet.unlock()
+					s.t.Error("it has not waited for b")
+				})
 				inPhase(s.t, []*pair{a.pair, b.pair}, PhaseNew)
 			},
 		},
@@ -203,12 +206,17 @@ func TestFleet_OnRealServers(t *testing.T) {
 				s.until("the record is back", func() bool { r, ok := s.now(store); return ok && len(r.Processes) == 3 })
 				inPhase(s.t, []*pair{a.pair, b.pair}, PhaseNew)
 				s.until("it is sure", func() bool { r, ok := s.now(store); return ok && !r.Unsure })
-				ctx, cancel := context.WithTimeout(s.t.Context(), fleetDead)
+				ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+				a.fleet.cfg.OnWait = func(err error) {
+					if w, ok := errors.AsType[*WaitError](err); ok && slices.Equal(w.Waiting, []string{"c"}) {
+						cancel()
+					}
+				}
 				err := a.fleet.Advance(ctx, PhaseRetire)
-				cancel()
 				if w, ok := errors.AsType[*WaitError](err); !ok || !slices.Equal(w.Waiting, []string{"c"}) {
 					s.t.Errorf("advance: %v; want to wait for c, of which nobody knows what it owed", err)
 				}
+				cancel()
 				s.ok(a.fleet.Forget(s.t.Context(), "c"))
 				s.ok(s.advance(a.fleet, PhaseRetire))
 				inPhase(s.t, []*pair{a.pair, b.pair}, PhaseRetire)
@@ -232,6 +240,29 @@ func TestFleet_OnRealServers(t *testing.T) {
 				inPhase(s.t, []*pair{a.pair, b.pair}, PhaseNew)
 				if r, ok := s.now(store); !ok || r.From == nil || r.Unsure || len(r.unheard()) > 0 {
 					s.t.Errorf("made anew, and everybody has reported: %+v", r)
+				}
+			},
+		},
+		{
+			"a process starts while the record's server is away", "it is in the fleet as soon as the others have brought the record back",
+			func(s *site, a, b *proc) {
+				s.ok(s.advance(a.fleet, PhaseNew))
+				s.ok(s.srv.Kill())
+				c := &pair{t: s.t, old: s.old, fresh: s.fresh}
+				c.s = must(s.t, Config{New: patient(s.fresh), Old: []Member{patient(s.old)}})
+				s.t.Cleanup(c.s.Close)
+				f := s.fleet(c.s, "c")
+				ctx, cancel := context.WithCancel(context.Background())
+				ended := make(chan error)
+				go func() { ended <- f.Join(ctx) }()
+				s.until("its first report has failed", func() bool { return f.Stats().LastErr != nil })
+				inPhase(s.t, []*pair{c}, PhaseMirror)
+				s.ok(s.srv.Start())
+				s.until("it is in the fleet's phase", func() bool { return c.s.Phase() == PhaseNew })
+				inPhase(s.t, []*pair{a.pair, b.pair}, PhaseNew)
+				cancel()
+				if err := <-ended; !errors.Is(err, context.Canceled) {
+					s.t.Errorf("join: %v", err)
 				}
 			},
 		},

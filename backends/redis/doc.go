@@ -41,7 +41,7 @@
 // gets the text in a second round trip. Which forms of SET the server knows is found out at the
 // first use. The least rights of an ACL user are
 // ~* +get +set +del +mget +pttl +evalsha +eval +exists +getrange +pexpire +persist +incrby
-// +ping +scan +client|setinfo, and +cluster|slots or +cluster|shards on a Cluster. Side keys
+// +ping +scan +client|setinfo, and +cluster|slots +asking on a Cluster. Side keys
 // begin with '{': a user that is confined to the keys ns:* needs {ns:* too.
 //
 // Where EVALSHA and EVAL are refused, Fill and Release go by WATCH, GET and MULTI, which needs

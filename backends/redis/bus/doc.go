@@ -31,8 +31,7 @@
 //	ACL SETUSER bus on >secret resetkeys resetchannels &user!bus -@all
 //	    +subscribe +publish +ping
 //
-// and +client|setinfo from Redis 7.2 on. With Sharded +ssubscribe and +spublish instead; on a
-// Cluster +cluster|slots (or
-// +cluster|shards) besides. A refusal makes Watch return an error that [errors.Is]
-// backends.ErrUnsupported.
+// and +client|setinfo from Redis 7.2 on; on a Cluster, on all of its nodes, +cluster|slots besides.
+// With Sharded +ssubscribe and +spublish take the place of +subscribe and +publish. A refusal makes
+// Watch return an error that [errors.Is] backends.ErrUnsupported.
 package bus

@@ -25,7 +25,7 @@
 //	ACL SETUSER stream on >secret resetchannels resetkeys ~user!log -@all
 //	    +xadd +xread +xrange +xrevrange +ping
 //
-// and +client|setinfo from Redis 7.2 on. On a Cluster +cluster|slots (or +cluster|shards)
-// besides. A refusal makes Watch return an error
+// and +client|setinfo from Redis 7.2 on. On a Cluster +cluster|slots and
+// +asking besides. A refusal makes Watch return an error
 // that [errors.Is] backends.ErrUnsupported.
 package stream

@@ -77,11 +77,15 @@
 //	    +get +set +del +mget +pttl +evalsha +eval +exists +getrange +pexpire +persist +incrby
 //	    +ping +client|tracking
 //
-// and +cluster|slots (or +cluster|shards) on a Cluster, +client|setinfo from Redis 7.2 on. ~{user:* is for the side keys of package
-// redis, ~user!* for Clear, tags, PublishFlush and the probe. No channel is needed. A user of its own
-// who only listens needs
+// and +client|setinfo from Redis 7.2 on. On a Cluster, on all of its nodes, besides
+//
+//	+cluster|slots +cluster|nodes +asking
+//
+// (the client asks for the slots whatever else it may do, and says ASKING while a slot moves).
+// ~{user:* is for the side keys of package redis, ~user!* for Clear, tags, PublishFlush and the probe.
+// No channel is needed. A user of its own who only listens needs
 //
 //	ACL SETUSER ear on >secret resetchannels resetkeys -@all +ping +client|tracking
 //
-// and ~user!probe:* +set if it is to be probed.
+// and ~user!probe:* +set if it is to be probed; on a Cluster +cluster|slots +cluster|nodes.
 package tracking

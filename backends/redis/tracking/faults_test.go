@@ -2,6 +2,7 @@ package tracking
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -178,10 +179,20 @@ func TestWatch_AKilledListenerComesBack(t *testing.T) {
 	l.Gone(t, "kill:k")
 }
 
-// rights are those of the package comment.
-var rights = strings.Fields("on >secret resetchannels resetkeys ~user:* ~{user:* ~user!* -@all " +
-	"+get +set +del +mget +pttl +evalsha +eval +exists +getrange +pexpire +persist +incrby " +
-	"+ping +client|tracking")
+// rights are those of the package comment, clusterRights what a Cluster needs besides.
+var rights, clusterRights = manual()
+
+func manual() (rights, cluster []string) {
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		panic(err)
+	}
+	_, acl, _ := strings.Cut(string(text), "\tACL SETUSER cache ")
+	acl, rest, _ := strings.Cut(acl, "\n//\n")
+	_, more, _ := strings.Cut(rest, "\t+cluster|")
+	more, _, _ = strings.Cut("+cluster|"+more, "\n")
+	return strings.Fields(strings.ReplaceAll(acl, "//", "")), strings.Fields(more)
+}
 
 func user(t *testing.T, addr, name string, rights ...string) *goredis.Client {
 	t.Helper()

@@ -38,7 +38,7 @@
 // themselves, without an L1 and without a loader. If they have nothing newer, the read counts as
 // "lost by Redis" and not as stale. If they have, and the last write of the key had returned before
 // the read began, it is stale; if the key is being written just then, it is counted as undecided
-// (JSON: lost_by_redis, undecided).
+// (JSON: lost_by_redis, undecided). Where nothing is killed yet, no read may count as either.
 //
 // # What must come out
 //

@@ -20,6 +20,7 @@ type event struct {
 	name   string
 	bound  time.Duration // of staleness while it happens
 	breaks bool          // connections, so that every link must have been seen down
+	loses  bool          // writes, from here on
 	first  func() error  // what breaks, or moves
 	then   func() error  // what comes after the links were seen down
 }
@@ -38,7 +39,7 @@ func restart(f *farm, p plan) error {
 	}
 	f.closers, f.order.Redis = append(f.closers, s), []string{s.Addr()}
 	f.events = []event{{
-		name: "restart", bound: p.DeadAfter + p.Ping, breaks: true,
+		name: "restart", bound: p.DeadAfter + p.Ping, breaks: true, loses: true,
 		first: s.Kill,
 		then: func() error {
 			time.Sleep(outage)
@@ -56,7 +57,7 @@ func sentinel(f *farm, p plan) error {
 	}
 	f.closers, f.order.Master, f.order.Redis = append(f.closers, s), s.Name, []string{s.Watcher.Addr()}
 	f.events = []event{{
-		name: "sentinel", bound: p.DeadAfter + p.Ping, breaks: true,
+		name: "sentinel", bound: p.DeadAfter + p.Ping, breaks: true, loses: true,
 		first: s.Master.Kill,
 		then: func() error {
 			if err := promoted(s.Replica.Addr()); err != nil {
@@ -91,7 +92,7 @@ func cluster(f *farm, p plan) error {
 		first: func() error { return move(c.Addrs()[:3], c.Addrs()[1]) },
 		then:  func() error { return move(c.Addrs()[:3], empty.Addr()) },
 	}, {
-		name: "cluster-kill", bound: p.DeadAfter + p.Ping, breaks: true,
+		name: "cluster-kill", bound: p.DeadAfter + p.Ping, breaks: true, loses: true,
 		first: victim.Kill,
 		then: func() error {
 			if err := promoted(replica.Addr()); err != nil {

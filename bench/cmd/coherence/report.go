@@ -12,11 +12,12 @@ type report struct {
 	names   []string
 	tallies map[string]*tally
 	bounds  map[string]time.Duration // what staleness may be
+	mayLose map[string]bool          // the servers may have lost writes by then
 	notes   []string                 // what went wrong besides
 }
 
 func newReport() *report {
-	return &report{tallies: map[string]*tally{}, bounds: map[string]time.Duration{}}
+	return &report{tallies: map[string]*tally{}, bounds: map[string]time.Duration{}, mayLose: map[string]bool{}}
 }
 
 // name enters a scenario.
@@ -59,6 +60,9 @@ func (r *report) broken() (out []string) {
 		if bound > tolerance && t.Max > bound+tolerance {
 			out = append(out, fmt.Sprintf("%s: stale by %v, bound %v", name, t.Max, bound))
 		}
+		if lost := t.Lost + t.Undecided; lost > 0 && !r.mayLose[name] {
+			out = append(out, fmt.Sprintf("%s: %d reads are said to be lost by the servers, which lose nothing there", name, lost))
+		}
 		if t.Reads == 0 || t.Writes == 0 {
 			out = append(out, fmt.Sprintf("%s: %d reads and %d writes prove nothing (%s)", name, t.Reads, t.Writes, t.LastErr))
 		}
@@ -71,6 +75,7 @@ type figures struct {
 	Reads       map[string]int64   `json:"reads"`
 	Writes      map[string]int64   `json:"writes"`
 	StaleOver50 map[string]int64   `json:"stale_over_50ms"`
+	StaleRaw50  map[string]int64   `json:"stale_over_50ms_uncorrected"`
 	MeanMS      map[string]float64 `json:"mean_staleness_ms"`
 	MaxMS       map[string]float64 `json:"max_staleness_ms"`
 	MaxRawMS    map[string]float64 `json:"max_staleness_uncorrected_ms"`
@@ -82,7 +87,7 @@ type figures struct {
 
 func (r *report) figures() figures {
 	f := figures{
-		Reads: map[string]int64{}, Writes: map[string]int64{}, StaleOver50: map[string]int64{},
+		Reads: map[string]int64{}, Writes: map[string]int64{}, StaleOver50: map[string]int64{}, StaleRaw50: map[string]int64{},
 		MeanMS: map[string]float64{}, MaxMS: map[string]float64{}, MaxRawMS: map[string]float64{}, BoundMS: map[string]float64{},
 		Lost: map[string]int64{}, Undecided: map[string]int64{}, Broken: r.broken(),
 	}
@@ -92,6 +97,7 @@ func (r *report) figures() figures {
 	for _, n := range r.names {
 		t := r.tallies[n]
 		f.Reads[n], f.Writes[n], f.StaleOver50[n] = t.Reads, t.Writes, t.Over
+		f.StaleRaw50[n] = t.OverRaw
 		f.MaxMS[n], f.MaxRawMS[n], f.BoundMS[n] = ms(t.Max), ms(t.MaxRaw), ms(r.bounds[n])
 		f.Lost[n], f.Undecided[n] = t.Lost, t.Undecided
 		f.MeanMS[n] = ms(t.Sum) / float64(max(1, t.Stale))

@@ -36,8 +36,8 @@ func run(f *farm, kind string, p plan, all *report) (err error) {
 	for i := range processes {
 		o := f.order
 		o.Index = i
-		if kind == "memcached" && i < writers-1 {
-			o.Through = nil // what a writer cannot publish it reports; only those who listen are disturbed
+		if !disturbed(kind, i) {
+			o.Through = nil
 		}
 		w, err := start(o, file)
 		if err != nil {
@@ -66,6 +66,10 @@ func run(f *farm, kind string, p plan, all *report) (err error) {
 	return nil
 }
 
+// disturbed reports whether the connections of process i are. Over memcached a writer that cannot
+// publish reports that, and it is those who listen that are looked at.
+func disturbed(kind string, i int) bool { return kind != "memcached" || i >= writers-1 }
+
 // phases leads the processes through what is measured and returns the phases' names.
 func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int64]string, err error) {
 	names = map[int64]string{}
@@ -88,8 +92,12 @@ func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int
 		return names, err
 	}
 	time.Sleep(300 * time.Millisecond) // the L1s fill
+	loses := false
 	for _, e := range f.events {
 		phase(e.name+"_before", tolerance, p.Side, quiet)
+		all.mayLose[e.name+"_before"] = loses
+		loses = loses || e.loses
+		all.mayLose[e.name], all.mayLose[e.name+"_recovered"] = loses, loses
 		begin(e.name, e.bound)
 		err := f.happen(e, p, b, all)
 		b.Phase.Store(0)
@@ -108,8 +116,10 @@ func (f *farm) phases(kind string, p plan, b *board, all *report) (names map[int
 	}
 	f.set(faultproxy.Fault{Up: faultproxy.Flow{Stall: true}, Down: faultproxy.Flow{Stall: true}})
 	phase(kind+"_black_hole", p.DeadAfter+p.Ping, p.Hole, quiet)
-	if b.Up[processes-1].Load() != 0 && !p.Deaf {
-		all.notes = append(all.notes, kind+": the black hole was not noticed")
+	for i := range b.Up {
+		if disturbed(kind, i) && b.Up[i].Load() != 0 && !p.Deaf {
+			all.notes = append(all.notes, fmt.Sprintf("%s: process %d did not notice the black hole", kind, i))
+		}
 	}
 	f.set(faultproxy.Fault{})
 	if err := allUp(b); err != nil {

@@ -35,6 +35,8 @@ type Cache[V any] struct {
 	delayed   failed // failed refreshes of values that no L1 keeps: for Load.RetryAfter they are not tried again
 	waiters   waiters
 	scratches sync.Pool // *scratch[V]
+	loadCalls sync.Pool // *loadCall[V]
+	running   running
 	barriers  *barriers
 	tagged    atomic.Bool // a value with tags was seen: their common barrier is worth asking
 	local     localLocks  // order the writes of a cache without remotes
@@ -149,6 +151,7 @@ func (c *Cache[V]) Close(ctx context.Context) error {
 	first := !c.closed.Swap(true)
 	c.gate.Unlock()
 	c.end()
+	c.running.end()
 	done := make(chan struct{})
 	go func() {
 		c.tasks.Wait()

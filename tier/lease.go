@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
@@ -159,6 +160,9 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // release gives all leases of r back. It runs even when ctx has ended.
 func (c *Cache[V]) release(ctx context.Context, key string, r right) {
+	if !slices.ContainsFunc(r.leases, func(l backends.Lease) bool { return l != nil }) {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseTime)
 	defer cancel()
 	for i, lease := range r.leases {

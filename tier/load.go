@@ -16,6 +16,9 @@ type PanicError = flight.PanicError
 // loadMissing loads a key that is in no tier: under a lease, so that one process does it and
 // nothing that was invalidated meanwhile is stored.
 func (c *Cache[V]) loadMissing(ctx context.Context, key string, stamp ristretto.Stamp, load loadFunc[V], old *entry[V], f found[V]) (*entry[V], error) {
+	if len(c.levels) == 0 { // nobody to ask for the right
+		return c.loadUnder(ctx, key, stamp, right{}, load, old)
+	}
 	r, got, err := c.win(ctx, key)
 	if err != nil {
 		return nil, err
@@ -106,9 +109,8 @@ func (c *Cache[V]) callLoader(ctx context.Context, key string, load loadFunc[V],
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Load.Timeout)
 	defer cancel()
-	defer context.AfterFunc(c.life, cancel)()
 	start := c.clock.Precise()
-	l, err = c.guarded(ctx, func() (Loaded[V], error) { return load(ctx, key, c.oldOf(old)) })
+	l, err = c.guarded(ctx, cancel, key, load, c.oldOf(old))
 	if _, ok := errors.AsType[*PanicError](err); ok || errors.Is(err, flight.ErrGoexit) {
 		err = fmt.Errorf("cache: load of %q: %w", key, err)
 	}
@@ -127,35 +129,6 @@ func (c *Cache[V]) callLoader(ctx context.Context, key string, load loadFunc[V],
 		c.observe(ctx, Event{Kind: EventLoadFailed, Key: key, Err: err, Took: took})
 	}
 	return l, took, err
-}
-
-// guarded runs fn in its own goroutine, returns when it does or when ctx ends, and turns a
-// panic or a Goexit into an error. A loader that ignores its ctx keeps its slot until it ends:
-// that is what bounds how many such goroutines there can be.
-func (c *Cache[V]) guarded(ctx context.Context, fn func() (Loaded[V], error)) (Loaded[V], error) {
-	type result struct {
-		l   Loaded[V]
-		err error
-	}
-	ch := make(chan result, 1)
-	go func() {
-		r := result{err: flight.ErrGoexit}
-		defer func() {
-			if p := recover(); p != nil {
-				r = result{err: flight.NewPanicError(p)}
-			}
-			<-c.slots
-			ch <- r
-		}()
-		l, err := fn()
-		r = result{l: l, err: err}
-	}()
-	select {
-	case r := <-ch:
-		return r.l, r.err
-	case <-ctx.Done():
-		return Loaded[V]{}, ctx.Err()
-	}
 }
 
 // oldOf is e as a loader sees it.

@@ -9,6 +9,8 @@ import (
 // waiters wakes those who wait for another process's load as soon as the Invalidator says that
 // the key changed: that is the other process's fill. Without an Invalidator they poll.
 type waiters struct {
+	silent bool // nobody will wake anyone: there is no Invalidator
+
 	mu   sync.Mutex
 	keys map[string]*waiter
 }
@@ -20,6 +22,9 @@ type waiter struct {
 
 // join announces a waiter for key; leave must follow.
 func (w *waiters) join(key string) <-chan struct{} {
+	if w.silent {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.keys == nil {
@@ -36,6 +41,9 @@ func (w *waiters) join(key string) <-chan struct{} {
 
 // leave takes one waiter back that joined with ch.
 func (w *waiters) leave(key string, ch <-chan struct{}) {
+	if ch == nil {
+		return
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if k := w.keys[key]; k != nil && k.ch == ch {

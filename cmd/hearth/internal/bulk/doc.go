@@ -1,4 +1,5 @@
-// Package bulk copies the keys of one cache server or fleet to another, and compares them.
+// Package bulk copies the keys of one cache server or fleet to another, compares them, and deletes
+// those with a prefix.
 //
 // It talks to the servers in pipelines of its own rather than through a store, so that a million
 // keys take seconds:
@@ -8,7 +9,7 @@
 //
 // A copy is a line of four stations: one goroutine lists keys, workers read and write them in
 // batches, and the caller's goroutine counts what became of them and writes checkpoints. A
-// checkpoint names the place in the list before which every key is done: workers finish out of
+// checkpoint names the place in the list before which every key is done and counted: workers finish out of
 // order, so it moves only over batches that follow each other. Whatever was copied beyond it is
 // copied again after a kill, which is harmless since a copy never replaces a value.
 //

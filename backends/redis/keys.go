@@ -1,6 +1,10 @@
 package redis
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/hearthcache/hearth/backends/redis/internal/hashslot"
+)
 
 // sideSuffix ends every side key; a digit follows that says how the key was built.
 const sideSuffix = "~hearth"
@@ -18,7 +22,7 @@ func SideKey(key string) string {
 		return "{" + key + "}" + sideSuffix + "1"
 	}
 	// The key as a tag would end at its own '}'. Any tag of the same slot does.
-	return "{" + tagFor(crc16(key)) + "}" + key + sideSuffix + "2"
+	return "{" + tagFor(hashslot.Sum(key)) + "}" + key + sideSuffix + "2"
 }
 
 // isSideKey reports whether key was made by SideKey.
@@ -36,18 +40,15 @@ func hasTag(key string) bool {
 	return strings.Index(rest, "}") > 0
 }
 
-// slots is the number of hash slots of a cluster.
-const slots = 16384
-
 // tagFor returns two bytes whose CRC selects the same slot as sum does. CRC16 maps two bytes
 // one to one onto its 16 bits, so each of the four sums of a slot has one pair; the bytes are
 // found back to front. The first pair that does not end the tag early is taken.
 func tagFor(sum uint16) string {
-	for ; ; sum += slots {
+	for ; ; sum += hashslot.Count {
 		x := withLow(byte(sum))
-		c := sum ^ crcOf(x)
+		c := sum ^ hashslot.SumOf(x)
 		y := withLow(byte(c >> 8))
-		tag := [2]byte{y, x ^ byte(crcOf(y)>>8)}
+		tag := [2]byte{y, x ^ byte(hashslot.SumOf(y)>>8)}
 		if tag[0] != '}' && tag[1] != '}' {
 			return string(tag[:])
 		}
@@ -58,30 +59,9 @@ func tagFor(sum uint16) string {
 // odd.
 func withLow(low byte) byte {
 	for x := range 256 {
-		if byte(crcOf(byte(x))) == low {
+		if byte(hashslot.SumOf(byte(x))) == low {
 			return byte(x)
 		}
 	}
 	panic("unreachable")
-}
-
-// crc16 is CRC-16/XMODEM (polynomial 0x1021), the hash of Redis Cluster.
-func crc16(s string) (sum uint16) {
-	for i := range len(s) {
-		sum = sum<<8 ^ crcOf(byte(sum>>8)^s[i])
-	}
-	return sum
-}
-
-// crcOf is the CRC of one byte. It is computed rather than looked up: only odd keys need it.
-func crcOf(b byte) uint16 {
-	sum := uint16(b) << 8
-	for range 8 {
-		if sum&0x8000 != 0 {
-			sum = sum<<1 ^ 0x1021
-		} else {
-			sum <<= 1
-		}
-	}
-	return sum
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/hearthcache/hearth/backends/redis/internal/hashslot"
 )
 
 // keyGen makes keys in which braces are frequent.
@@ -12,20 +14,8 @@ func keyGen() *rapid.Generator[string] {
 	return rapid.StringOfN(rapid.SampledFrom([]rune("{}ab:~\x00é")), 1, 12, -1)
 }
 
-// hashed is the part of a key that the cluster specification hashes.
-func hashed(key string) string {
-	if i := strings.IndexByte(key, '{'); i >= 0 {
-		if j := strings.IndexByte(key[i+1:], '}'); j > 0 {
-			return key[i+1 : i+1+j]
-		}
-	}
-	return key
-}
-
-func slot(key string) uint16 { return crc16(hashed(key)) % slots }
-
 func TestCRC16_IsXModem(t *testing.T) {
-	if got := crc16("123456789"); got != 0x31c3 {
+	if got := hashslot.Sum("123456789"); got != 0x31c3 {
 		t.Fatalf("got %#x, want 0x31c3, the check value of the Redis Cluster specification", got)
 	}
 }
@@ -35,8 +25,8 @@ func TestSideKey_IsInTheSlotOfItsKeyAndItsAlone(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := keyGen().Draw(t, "key")
 		side := SideKey(key)
-		if slot(side) != slot(key) {
-			t.Fatalf("%q is in slot %d, its side key %q in %d", key, slot(key), side, slot(side))
+		if hashslot.Of(side) != hashslot.Of(key) {
+			t.Fatalf("%q is in slot %d, its side key %q in %d", key, hashslot.Of(key), side, hashslot.Of(side))
 		}
 		if !isSideKey(side) {
 			t.Fatalf("%q is not taken for a side key", side)
@@ -53,6 +43,9 @@ func TestSideKey_ServerAgreesOnTheSlot(t *testing.T) {
 	s := open(t, server(t, "--cluster-enabled", "yes"), Config{})
 	for _, key := range []string{"k", "a{b}c", "{}", "{}x", "a}b", "}{", "a}b{c", "{a}", "{", "x{y{z", "}", "\x00}\xff"} {
 		a, b := do(t, s, "cluster", "keyslot", key), do(t, s, "cluster", "keyslot", SideKey(key))
+		if n := hashslot.Of(key); a != int64(n) {
+			t.Errorf("%q is in slot %v, not in %d", key, a, n)
+		}
 		if a != b {
 			t.Errorf("%q is in slot %v, its side key in %v", key, a, b)
 		}
@@ -60,9 +53,9 @@ func TestSideKey_ServerAgreesOnTheSlot(t *testing.T) {
 }
 
 func TestTagFor_FindsATagForEverySlot(t *testing.T) {
-	for n := range slots {
+	for n := range hashslot.Count {
 		tag := tagFor(uint16(n))
-		if got := crc16(tag) % slots; int(got) != n || strings.Contains(tag, "}") {
+		if got := hashslot.Sum(tag) % hashslot.Count; int(got) != n || strings.Contains(tag, "}") {
 			t.Fatalf("slot %d: tag %q is in slot %d", n, tag, got)
 		}
 	}

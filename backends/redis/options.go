@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -40,7 +41,7 @@ func tune(o *goredis.Options) *goredis.Options {
 
 // ClusterOptions is [Options] for a Redis Cluster; addrs are some of its nodes.
 func ClusterOptions(addrs ...string) *goredis.ClusterOptions {
-	return tuneCluster(&goredis.ClusterOptions{Addrs: addrs})
+	return tuneCluster(&goredis.ClusterOptions{Addrs: slices.Clone(addrs)}) // the client appends to its list
 }
 
 func tuneCluster(o *goredis.ClusterOptions) *goredis.ClusterOptions {

@@ -74,6 +74,12 @@ var rooms = []room{
 		why:      "the conformance suite knows the contract alone",
 	},
 	{
+		packages: []string{"backends/redis/internal/talktest"},
+		imports:  []string{"backends", "backends/memory", "backends/redis/...", "tier", "internal/..."},
+		clients:  []string{redisClient, "go.uber.org/goleak"},
+		why:      "tests of sources, through whole caches and on real servers",
+	},
+	{
 		packages: []string{"backends/redis/..."},
 		imports:  []string{"backends", productionInternal},
 		clients:  []string{redisClient, hash},
@@ -134,7 +140,7 @@ const productionInternal = "internal, for production"
 // testPackages are those; code that ends up in a service must not import them.
 var testPackages = []string{
 	"internal/servers/...", "internal/faultproxy/...", "internal/memcachedtest/...", "internal/importpicture/...", "internal/readme/...", "internal/checker/...", "internal/mainjob/...",
-	"backends/redis/internal/sinktest/...",
+	"backends/redis/internal/sinktest/...", "backends/redis/internal/talktest/...",
 	"backends/backendtest/...",
 }
 

@@ -14,7 +14,8 @@ const slots = 16384
 
 // A Cluster is a Redis Cluster of masters, the slots spread evenly over them.
 type Cluster struct {
-	nodes []*Server
+	nodes  []*Server
+	former []*Server // expelled, and still running
 }
 
 // StartRedisCluster starts a cluster of n masters (three is the least Redis
@@ -66,7 +67,7 @@ func (c *Cluster) Addrs() []string {
 // Close kills all nodes and removes their directories.
 func (c *Cluster) Close() error {
 	var errs []error
-	for _, s := range c.nodes {
+	for _, s := range append(c.Nodes(), c.former...) {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}

@@ -19,7 +19,8 @@
 // last number before silence is repeated three times, a ping apart. A sender that is heard for
 // the first time in mid-count, a message that cannot be read and every (re)connect flush as well.
 // A connection on which nothing is heard for DeadAfter is given up; the link is down until
-// another one is subscribed.
+// another one is subscribed. On a Cluster a source asks once a ping which master has the
+// channel's slot, and follows it.
 //
 // Publish returns when the server has the message, so that a write is known to be on its way to
 // the others when it returns. Calls that come meanwhile are sent together.

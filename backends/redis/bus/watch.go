@@ -40,6 +40,11 @@ func (w *watch) listen(ctx context.Context) (worked bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var follower sync.WaitGroup
+	defer follower.Wait()
+	defer cancel(nil)
+	follower.Go(func() { cancel(w.talk.Follow(ctx, node)) })
 	err = link.Line{
 		Node:     node,
 		Timing:   w.talk.Timing,

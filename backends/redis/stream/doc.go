@@ -11,9 +11,10 @@
 // Like package bus it carries what hearth changes and nothing else. Unlike it, a reader whose
 // connection broke for a moment (less than DeadAfter) reads on where it stopped and keeps its
 // L1. It flushes when the log no longer reaches back to where it stopped, when the log is gone,
-// ends before that place (a failover lost the end) or has entries that cannot be read. Entries
-// that a failover lost before anybody had read them are missed when their sender says the next
-// thing: every sender numbers its entries. Until then nothing shows their loss.
+// ends before that place or has entries that cannot be read, and when the server is not the one it
+// was: another master (a failover, a slot of a Cluster that moves) or the same one started again may
+// have lost the end of the log. An entry that was lost in another way is missed when its sender says
+// the next thing: every sender numbers its entries.
 //
 // It costs a write to a log for each change, where the bus only passes a message on, and one
 // more small question per read. Take it where connections break often and L1s are large.
@@ -23,9 +24,9 @@
 // For namespace "user":
 //
 //	ACL SETUSER stream on >secret resetchannels resetkeys ~user!log -@all
-//	    +xadd +xread +xrange +xrevrange +ping
+//	    +xadd +xread +xrange +xrevrange +info +ping
 //
-// and +client|setinfo from Redis 7.2 on. On a Cluster +cluster|slots and
-// +asking besides. A refusal makes Watch return an error
-// that [errors.Is] backends.ErrUnsupported.
+// (without +info every reconnect flushes) and +client|setinfo from Redis 7.2 on. On a Cluster
+// +cluster|slots and +asking besides. A refusal makes Watch return an error that [errors.Is]
+// backends.ErrUnsupported.
 package stream

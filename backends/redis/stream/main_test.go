@@ -1,27 +1,16 @@
 package stream
 
 import (
-	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
-	"go.uber.org/goleak"
 
 	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
+	"github.com/hearthcache/hearth/backends/redis/internal/talktest"
 )
 
-func TestMain(m *testing.M) {
-	logging.Disable() // these tests kill servers on purpose
-	code := m.Run()
-	if err := goleak.Find(); err != nil && code == 0 {
-		fmt.Fprintln(os.Stderr, err)
-		code = 1
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { talktest.Main(m) }
 
 // connect returns a client that is patient with a busy machine.
 func connect(t testing.TB, addr string) *goredis.Client { return sinktest.Connect(t, addr) }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -38,6 +39,8 @@ type watch struct {
 	up    bool      // the sink knows that the link is up
 	heard time.Time // when the log was reached last
 	last  id        // the last entry that was read; zero before the first
+	met   bool      // this connection's server is known to be the one that last is of
+	run   string    // the run of that server; "" if it does not say
 
 	ledger note.Ledger // of the senders since last was zero
 }
@@ -55,6 +58,7 @@ func (w *watch) follow(ctx context.Context) (worked bool, err error) {
 	}
 	c := goredis.NewClient(link.Dedicated(ctx, node, w.talk.Timing))
 	defer c.Close()
+	w.met = false
 	for {
 		if err := w.turn(ctx, c); err != nil {
 			return worked, link.Refusal(err)
@@ -72,6 +76,9 @@ func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, left)
 	defer cancel()
+	if err := w.meet(ctx, c); err != nil {
+		return because(err)
+	}
 	if w.last == (id{}) {
 		if err := w.begin(ctx, c); err != nil {
 			return because(err)
@@ -99,6 +106,39 @@ func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
 		w.board.Heard(theLine)
 	}
 	return nil
+}
+
+// meet gives the place in the log up if this connection's server is not the one that it was found on,
+// or does not say. Another one, and the same one started again, may have lost the end of the log, of
+// which we may not have read all: then nothing would show it before its sender says the next thing.
+func (w *watch) meet(ctx context.Context, c *goredis.Client) error {
+	if w.met || w.blind {
+		return nil
+	}
+	run, err := runOf(ctx, c)
+	if err != nil {
+		return err
+	}
+	if run == "" || run != w.run {
+		w.last = id{}
+	}
+	w.run, w.met = run, true
+	return nil
+}
+
+// runOf returns the name of this run of a server, "" if it gives none or may not be asked.
+func runOf(ctx context.Context, c *goredis.Client) (string, error) {
+	info, err := c.Info(ctx, "server").Result()
+	var reply goredis.Error
+	if errors.As(err, &reply) {
+		return "", nil
+	}
+	for line := range strings.Lines(info) {
+		if run, ok := strings.CutPrefix(line, "run_id:"); ok {
+			return strings.TrimSpace(run), nil
+		}
+	}
+	return "", err
 }
 
 // begin takes a place at the end of the log: an entry of our own, that says nothing. What came
@@ -144,8 +184,8 @@ func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration)
 
 // reachesBack reports whether nothing was missed between was, where the last read began, and what
 // it brought: the log still has an entry that is not newer than was, so none after it has been
-// trimmed, and it does not end before what was read. A failover that lost entries which nobody had
-// read, and others came after, shows in the numbers of the senders.
+// trimmed, and it does not end before what was read. An entry that was lost in another way, and others
+// came after, shows in the numbers of the senders.
 func (w *watch) reachesBack(ctx context.Context, c *goredis.Client, was id) (bool, error) {
 	if w.blind {
 		return true, nil

@@ -25,10 +25,12 @@ type L1 struct {
 
 // State is what an L1 knows.
 type State struct {
-	Keys    map[string]bool // held
-	Up      bool            // the link
-	Ups     int             // how often it came up
-	Flushes []string        // the reasons
+	Keys    map[string]bool  // held
+	Old     map[string]bool  // of these, changed while the link was down
+	Version map[string]int64 // of these, what Fill has put
+	Up      bool             // the link
+	Ups     int              // how often it came up
+	Flushes []string         // the reasons
 	Downs   []error
 	Alive   time.Time // the last sign of life
 	Wrong   []string  // what a source must not do
@@ -38,7 +40,7 @@ var _ backends.Sink = (*L1)(nil)
 
 // New returns an empty L1 whose link is down.
 func New() *L1 {
-	return &L1{changed: make(chan struct{}), s: State{Keys: map[string]bool{}}}
+	return &L1{changed: make(chan struct{}), s: State{Keys: map[string]bool{}, Old: map[string]bool{}, Version: map[string]int64{}}}
 }
 
 // Watch runs source into a new L1 until the test ends, and waits until the link is up.
@@ -85,6 +87,35 @@ func (l *L1) Put(keys ...string) {
 	})
 }
 
+// PutOld is Put of keys that have changed while the link was down: it must not come up before they
+// are forgotten.
+func (l *L1) PutOld(keys ...string) {
+	l.Put(keys...)
+	l.change(func(s *State) {
+		if s.Up {
+			s.Wrong = append(s.Wrong, "the test put old keys while the link was up")
+		}
+		for _, k := range keys {
+			s.Old[k] = true
+		}
+	})
+}
+
+// Fill makes the L1 hold the version of key that the record has now, as a read would: if the link
+// is up and it holds none. record is called while no news is taken.
+func (l *L1) Fill(key string, record func() int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.s.Up && !l.s.Keys[key] {
+		l.s.Keys[key], l.s.Version[key] = true, record()
+	}
+}
+
+// Drop makes the L1 forget a key by its process's own doing.
+func (l *L1) Drop(key string) {
+	l.change(func(s *State) { delete(s.Keys, key) })
+}
+
 // Has reports whether the L1 still holds key.
 func (l *L1) Has(key string) bool {
 	l.mu.Lock()
@@ -113,7 +144,8 @@ func (l *L1) State() State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.s
-	s.Keys, s.Flushes, s.Downs = nil, slices.Clone(s.Flushes), slices.Clone(s.Downs)
+	s.Keys, s.Old, s.Version = nil, nil, nil
+	s.Flushes, s.Downs = slices.Clone(s.Flushes), slices.Clone(s.Downs)
 	return s
 }
 
@@ -173,6 +205,12 @@ func (l *L1) Alive() {
 		if !s.Up {
 			s.Up = true
 			s.Ups++
+			for k := range s.Old {
+				if s.Keys[k] {
+					s.Wrong = append(s.Wrong, fmt.Sprintf("the link is up again, and the old %s is still held", k))
+				}
+			}
+			clear(s.Old)
 		}
 	})
 }

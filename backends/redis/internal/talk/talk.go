@@ -5,12 +5,16 @@ package talk
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/hearthcache/hearth/backends/redis/internal/hashslot"
 	"github.com/hearthcache/hearth/backends/redis/internal/link"
 	"github.com/hearthcache/hearth/backends/redis/internal/note"
 )
@@ -108,11 +112,90 @@ func (t *Talk) Watch(ctx context.Context, follow func(context.Context) (worked b
 	return err
 }
 
-// Node returns the server that has Place; it is asked for within DeadAfter.
+// Node returns the server that has Place; it is asked for within DeadAfter. A Cluster's client may
+// name another one, even one that has left the Cluster, so a node of it has to agree.
 func (t *Talk) Node(ctx context.Context) (*goredis.Options, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timing.DeadAfter)
 	defer cancel()
-	return link.NodeOf(ctx, t.Client, t.Place)
+	node, err := link.NodeOf(ctx, t.Client, t.Place)
+	if err != nil {
+		return nil, err
+	}
+	if c, ok := t.Client.(*goredis.ClusterClient); ok {
+		err = owns(ctx, c, t.Place, node)
+	}
+	return node, err
+}
+
+// Follow returns why node is not the one that has Place any more, or ctx's error. A master of a
+// Cluster that has lost its slots, or was taken out, may live on and answer pings, and hears nothing.
+// It asks once a ping, and believes two answers in a row: one node may not have heard yet.
+func (t *Talk) Follow(ctx context.Context, node *goredis.Options) error {
+	c, ok := t.Client.(*goredis.ClusterClient)
+	if !ok {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	tick := time.NewTicker(t.Timing.Ping)
+	defer tick.Stop()
+	for elsewhere := 0; ; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		ask, cancel := context.WithTimeout(ctx, t.Timing.DeadAfter)
+		err := owns(ask, c, t.Place, node)
+		cancel()
+		switch {
+		case err == nil:
+			elsewhere = 0
+		case errors.Is(err, errElsewhere):
+			if elsewhere++; elsewhere == 2 {
+				return err
+			}
+		}
+	}
+}
+
+var errElsewhere = errors.New("has another master now")
+
+// owns asks some node of a Cluster whether node is the master of place's slot. An error that is not
+// errElsewhere says nothing.
+func owns(ctx context.Context, c *goredis.ClusterClient, place string, node *goredis.Options) error {
+	//lint:ignore SA1019 servers before 7.0 do not know the other one, and the client itself uses this
+	slots, err := c.ClusterSlots(ctx).Result()
+	if err != nil {
+		return err
+	}
+	n := hashslot.Of(place)
+	for _, s := range slots {
+		if n < s.Start || n > s.End || len(s.Nodes) == 0 {
+			continue
+		}
+		if !is(node, s.Nodes[0].Addr) {
+			return fmt.Errorf("%s %w: %s, not %s", place, errElsewhere, s.Nodes[0].Addr, node.Addr)
+		}
+		return nil
+	}
+	return fmt.Errorf("%s has no master", place)
+}
+
+// is reports whether a Cluster that says addr means node. The client puts the host it knows for one
+// that only the Cluster's machine knows, and its port for none.
+func is(node *goredis.Options, addr string) bool {
+	if addr == node.Addr || addr == node.NodeAddress {
+		return true
+	}
+	_, known, _ := net.SplitHostPort(node.Addr)
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	local := host == "" || host == "localhost" || ip != nil && ip.IsLoopback()
+	sameHost := local || strings.HasPrefix(node.Addr, host+":")
+	return sameHost && (port == known || port == "0" || port == "")
 }
 
 // Reload lets the client of a Cluster look who has what, so that the next attempt finds it.

@@ -22,7 +22,7 @@ type board struct {
 }
 
 // Words is how many words of [History.Word] there are.
-const Words = 8
+const Words = 12
 
 // ring is how many of a key's newest values keep their place in the order of commits. A value
 // that is read although so many newer ones were named is taken for the first one, value 0, unless

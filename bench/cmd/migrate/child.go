@@ -2,21 +2,18 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
-	"strconv"
 	"sync"
 	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/fallback"
 	"github.com/hearthcache/hearth/internal/checker"
-	"github.com/hearthcache/hearth/internal/fence"
 	"github.com/hearthcache/hearth/tier"
 )
 
@@ -35,17 +32,11 @@ const (
 // child does the part of one process and returns the exit code.
 func child() int {
 	var r run
-	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &r); err != nil {
+	if err := hammer.Child(childEnv, &r); err != nil {
 		return fail(err)
 	}
-	go func() { // the parent is gone
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(2)
-	}()
 	goredis.SetLogger(silent{})
-	if f, ok := fence.Parse(r.Without); ok {
-		fence.Remove(f) // for the life of this process
-	}
+	hammer.Remove(r.Without)
 	h, err := checker.Open(r.Path, r.keys())
 	if err != nil {
 		return fail(err)
@@ -63,7 +54,7 @@ func child() int {
 	}
 	wg.Go(func() { r.tellOwed(ctx, store, h) })
 	h.Word(wordReady).Add(1)
-	err = hammer(r, store, src)
+	err = work(r, store, src)
 	cancel()
 	wg.Wait()
 	store.Close()
@@ -100,21 +91,25 @@ func fail(err error) int {
 	return 1
 }
 
-// tellOwed keeps this process's part of the word of what is owed, and of that of ticks.
+// tellOwed keeps this process's part of the word of what is owed, of that of calls without an
+// answer, and of that of ticks.
 func (r run) tellOwed(ctx context.Context, s *fallback.Store, h *checker.History) {
-	var told uint64
+	var told, unwell uint64
 	for ctx.Err() == nil {
 		p := s.Progress()
 		now := uint64(p.OwedOld + p.OwedNew)
 		h.Word(wordOwed).Add(now - told)
 		told = now
+		failed := uint64(p.Failures + p.Skipped)
+		h.Word(wordUnwell).Add(failed - unwell)
+		unwell = failed
 		h.Word(wordBeats).Add(1 << (16 * r.Process))
 		time.Sleep(tick)
 	}
 }
 
-// hammer reads and writes until the parent says stop.
-func hammer(r run, store *fallback.Store, s *source) error {
+// work reads and writes until the parent says stop.
+func work(r run, store *fallback.Store, s *source) error {
 	ctx := context.Background()
 	var wg sync.WaitGroup
 	var errs []error
@@ -136,7 +131,7 @@ func hammer(r run, store *fallback.Store, s *source) error {
 			})
 		}
 	}
-	loop(singleReaders, func(c *tier.Cache[uint64]) { s.readSome(ctx, c, r); time.Sleep(rand.N(breather)) })
+	loop(singleReaders, func(c *tier.Cache[uint64]) { s.reader(c).Some(ctx, burst, r.some); time.Sleep(rand.N(breather)) })
 	loop(batchReaders, func(c *tier.Cache[uint64]) { s.readAll(ctx, c, r); time.Sleep(rand.N(breather)) })
 	loop(writers, func(c *tier.Cache[uint64]) {
 		for range 1 + rand.IntN(3) { // the second falls into the load that follows the first
@@ -158,7 +153,7 @@ type source struct {
 
 // Load implements [tier.Loader].
 func (s *source) Load(_ context.Context, key string) (uint64, error) {
-	v := s.history.Current(number(key))
+	v := s.history.Current(hammer.Number(key))
 	s.history.Word(wordLoads).Add(1)
 	time.Sleep(rand.N(loadTime))
 	return v, nil
@@ -170,13 +165,13 @@ func (s *source) write(ctx context.Context, r run, store *fallback.Store, c *tie
 	id := s.history.Write(k)
 	s.history.Word(wordWrites).Add(1)
 	if r.Scenario == cut {
-		err := store.Delete(ctx, namespace+":"+name(k))
+		err := store.Delete(ctx, namespace+":"+hammer.Name(k))
 		if err == nil || errors.Is(err, fallback.ErrOwed) {
 			s.history.Complete(k, id)
 		}
 		return
 	}
-	if c.Invalidate(ctx, name(k)) == nil {
+	if c.Invalidate(ctx, hammer.Name(k)) == nil {
 		s.history.Complete(k, id)
 	}
 }
@@ -184,57 +179,15 @@ func (s *source) write(ctx context.Context, r run, store *fallback.Store, c *tie
 // burst is how many reads are counted at a time.
 const burst = 2 * keysEach
 
-// readSome reads single keys, a burst of them.
-func (s *source) readSome(ctx context.Context, c *tier.Cache[uint64], r run) {
-	var n tally
-	for range burst {
-		k := r.some()
-		begun := s.history.Begin(k)
-		v, err := c.Get(ctx, name(k))
-		if err == nil {
-			n.judge(begun, v)
-		}
-	}
-	s.history.Add(n.Counts)
+// reader holds what c returns against the history.
+func (s *source) reader(c *tier.Cache[uint64]) hammer.Reader[uint64] {
+	return hammer.Reader[uint64]{History: s.history, Cache: c, ID: func(v uint64) (uint64, error) { return v, nil }}
 }
 
 // readAll reads all keys at a time.
 func (s *source) readAll(ctx context.Context, c *tier.Cache[uint64], r run) {
-	var n tally
-	names, begun := make([]string, keysEach), map[string]checker.Read{}
-	for i := range names {
-		names[i] = name(r.first() + i)
-		begun[names[i]] = s.history.Begin(r.first() + i)
-	}
-	values, err := c.GetMany(ctx, names)
-	if err != nil && len(values) == 0 && !errors.Is(err, tier.ErrMiss) {
+	got, err := s.reader(c).All(ctx, r.first(), keysEach)
+	if err != nil && got == 0 && !errors.Is(err, tier.ErrMiss) {
 		time.Sleep(time.Millisecond)
 	}
-	for k, v := range values {
-		n.judge(begun[k], v)
-	}
-	s.history.Add(n.Counts)
-}
-
-// tally counts verdicts before they are added to those of all.
-type tally struct{ checker.Counts }
-
-func (t *tally) judge(r checker.Read, id uint64) {
-	t.Reads++
-	switch r.Judge(id) {
-	case checker.Stale:
-		t.Stale++
-	case checker.Invented:
-		t.Invented++
-	}
-}
-
-func name(k int) string { return "k" + strconv.Itoa(k) }
-
-func number(name string) int {
-	k, err := strconv.Atoi(name[1:])
-	if err != nil {
-		panic(err) // a name of ours
-	}
-	return k
 }

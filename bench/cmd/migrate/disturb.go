@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/fallback"
 	"github.com/hearthcache/hearth/internal/faultproxy"
 )
@@ -114,28 +116,35 @@ func (s *site) delivered(ctx context.Context) {
 // wait waits until every process has had time to do something for d, during which ok holds.
 // On a machine that is busy that is longer than d.
 func (s *site) wait(ctx context.Context, d time.Duration, ok func() bool) {
-	beats := func(i int) uint16 { return uint16(s.history.Word(wordBeats).Load() >> (16 * i)) }
-	var since [processes]uint16
-	begin := func() {
-		for i := range since {
-			since[i] = beats(i)
-		}
-	}
-	begin()
+	since := s.beats()
 	for ctx.Err() == nil {
 		pause(ctx, tick)
 		if ok != nil && !ok() {
-			begin()
+			since = s.beats()
 			continue
 		}
-		passed := true
-		for i, b := range since {
-			passed = passed && time.Duration(beats(i)-b)*tick >= d
-		}
-		if passed {
+		if s.beaten(since) >= d {
 			return
 		}
 	}
+}
+
+// beats are the ticks of the processes so far.
+func (s *site) beats() (all [processes]uint16) {
+	word := s.history.Word(wordBeats).Load()
+	for i := range all {
+		all[i] = uint16(word >> (16 * i))
+	}
+	return all
+}
+
+// beaten is how much time the ticks since then are worth, of the process that had the fewest.
+func (s *site) beaten(since [processes]uint16) time.Duration {
+	least := uint16(math.MaxUint16)
+	for i, now := range s.beats() {
+		least = min(least, now-since[i])
+	}
+	return time.Duration(least) * tick
 }
 
 // operator returns what moves the fleet and serves nothing.
@@ -171,9 +180,11 @@ func (s *site) migrate(ctx context.Context, o *outcome) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	well := &state{}
-	ready := make(chan struct{})
-	wg.Go(func() { s.watchLoad(ctx, well, ready, o) })
-	<-ready // the load of before
+	if s.run.Goal > 0 { // else there is no time for it
+		calm := s.calm(well)
+		steady := s.steady(ctx, operator, calm)
+		wg.Go(func() { s.watchLoad(ctx, calm, steady, o) })
+	}
 	wg.Go(func() { o.Faults, o.Kills = s.faults(ctx, well) })
 	f := &foreigner{site: s, store: store, operator: operator}
 	wg.Go(func() { o.Foreign = f.write(ctx) })
@@ -238,7 +249,7 @@ func (f *foreigner) write(ctx context.Context) (n int) {
 		k := keysEach - 1 - rand.IntN(foreignKeys)
 		id := h.Write(k)
 		h.Word(wordWrites).Add(1)
-		if at.Set(ctx, namespace+":"+name(k), backends.Item{Value: plain(id), TTL: 10 * time.Minute}) == nil {
+		if at.Set(ctx, namespace+":"+hammer.Name(k), backends.Item{Value: plain(id), TTL: 10 * time.Minute}) == nil {
 			h.Complete(k, id)
 			n++
 		}
@@ -254,7 +265,7 @@ func (f *foreigner) handOver(ctx context.Context) {
 	defer f.mu.Unlock()
 	f.phase.Store(uint32(fallback.Ramp(50))) // no authority of its own
 	for k := keysEach - foreignKeys; k < keysEach; k++ {
-		for ctx.Err() == nil && f.store.Delete(ctx, namespace+":"+name(k)) != nil {
+		for ctx.Err() == nil && f.store.Delete(ctx, namespace+":"+hammer.Name(k)) != nil {
 			pause(ctx, 10*time.Millisecond)
 		}
 	}

@@ -33,10 +33,16 @@
 //
 // The last line is JSON. "reads" and "stale_hits" are with all rules in force, "removed" has the
 // stale reads seen without each rule. "peak_source_load_ratio" is the highest share of loads to
-// writes in proportion to that before the migration began, in the fleet scenario, over
-// "load_windows" windows of 1000 writes each, so that chance is some 3 %. Only time counts in
-// which both servers had been well for a second and nothing was owed. On a machine so busy that
-// there were fewer writes before, windows are of as many ("load_window_writes"), and chance is more;
-// without a window the ratio is 0 and says nothing. The exit code is 1 if a read was stale with all rules in
-// force, or none without one of them.
+// writes in the fleet scenario, in proportion to that of the busier server alone (taken in PhaseOld
+// and in PhaseRetire before anything was disturbed), over "load_windows" windows of 1000 writes
+// each, so that chance is some 3 %. Only time counts in which both servers had been well for a
+// second and had answered every process in time, nothing was owed, and every process had its turn.
+// On a machine so busy that there were fewer writes before, windows are of as many
+// ("load_window_writes"), and chance is more; without a window, and with -quick, the ratio is 0 and
+// says nothing.
+//
+// The exit code is 1 if a read was stale with all rules in force, or none without one of them, in
+// either direction; if the load was more than 1.2 times the usual, chance added; if a server
+// was a stand-in; and, unless -quick or -scenario ask for less, if there were fewer than a million
+// reads, or no window.
 package main

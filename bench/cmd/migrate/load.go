@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hearthcache/hearth/fallback"
 	"github.com/hearthcache/hearth/internal/faultproxy"
 )
 
@@ -90,9 +91,9 @@ func (s *site) kill(ctx context.Context) bool {
 // Of the windows that the load is taken over. A count of 1000 varies by 3 % by chance.
 const (
 	windowWrites = 1000
-	fewWrites    = 200             // fewer say nothing
-	steadyFor    = 5 * time.Second // at most, before the migration begins
-	wellFor      = time.Second     // before the load counts: caches are filled again
+	fewWrites    = 200              // fewer say nothing
+	steadyFor    = 15 * time.Second // at most, with each server alone
+	wellFor      = time.Second      // before the load counts: caches are filled again
 	piece        = 100 * time.Millisecond
 )
 
@@ -101,15 +102,17 @@ type load struct{ loads, writes uint64 }
 
 func (l load) share() float64 { return float64(l.loads) / float64(max(l.writes, 1)) }
 
-// window adds up what is loaded while all is well, until there were enough writes or ctx ends.
+// window adds up what is loaded while all is well and every process has its turn, until there were
+// enough writes or ctx ends. On a machine that keeps processes waiting, readers load themselves
+// what another is loading, and servers are late that nobody disturbs: the load is the machine's.
 func (s *site) window(ctx context.Context, enough uint64, calm func() bool) (sum load) {
 	now := func() load {
 		return load{s.history.Word(wordLoads).Load(), s.history.Word(wordWrites).Load()}
 	}
 	for ctx.Err() == nil && sum.writes < enough {
-		was, before := calm(), now()
+		was, before, turns, began := calm(), now(), s.beats(), time.Now()
 		pause(ctx, piece)
-		if after := now(); was && calm() {
+		if after := now(); was && calm() && s.beaten(turns) > time.Since(began)/2 {
 			sum.loads += after.loads - before.loads
 			sum.writes += after.writes - before.writes
 		}
@@ -117,19 +120,42 @@ func (s *site) window(ctx context.Context, enough uint64, calm func() bool) (sum
 	return sum
 }
 
-// watchLoad takes the share of loads to writes before the first phase, says so by closing ready,
-// and then over windows of as many writes in which all was well. It notes the highest in
-// proportion to the first.
-func (s *site) watchLoad(ctx context.Context, well *state, ready chan<- struct{}, o *outcome) {
-	pause(ctx, 800*time.Millisecond) // the first fill
-	first, cancel := context.WithTimeout(ctx, steadyFor)
-	defer cancel()
-	steady := s.window(first, windowWrites, func() bool { return true })
-	close(ready)
-	if o.WindowWrites = steady.writes; steady.writes < fewWrites || steady.loads == 0 {
+// steady takes the share of loads to writes with each server alone, in PhaseOld and in PhaseRetire,
+// before anything is disturbed, and returns that of the busier one: how often readers load what
+// another is loading differs between servers. It is zero if there were too few writes to tell.
+func (s *site) steady(ctx context.Context, operator *fallback.Fleet, calm func() bool) (most load) {
+	advance := func(ps ...fallback.Phase) {
+		for _, p := range ps {
+			for ctx.Err() == nil && operator.Advance(ctx, p) != nil {
+				pause(ctx, 10*time.Millisecond)
+			}
+		}
+	}
+	alone := func() load {
+		pause(ctx, 800*time.Millisecond) // the first fill
+		some, cancel := context.WithTimeout(ctx, steadyFor)
+		defer cancel()
+		return s.window(some, windowWrites, calm)
+	}
+	old := alone()
+	advance(fallback.PhaseMirror, fallback.PhaseNew, fallback.PhaseRetire)
+	retired := alone()
+	advance(fallback.PhaseNew, fallback.PhaseMirror, fallback.PhaseOld)
+	if min(old.writes, retired.writes) < fewWrites || min(old.loads, retired.loads) == 0 {
+		return load{}
+	}
+	if old.share() > retired.share() {
+		return old
+	}
+	return retired
+}
+
+// watchLoad takes the share of loads to writes over windows in which all was well, and notes the
+// highest in proportion to steady.
+func (s *site) watchLoad(ctx context.Context, calm func() bool, steady load, o *outcome) {
+	if o.WindowWrites = steady.writes; steady.writes == 0 {
 		return
 	}
-	calm := func() bool { return well.well(wellFor) && s.history.Word(wordOwed).Load() == 0 }
 	for {
 		now := s.window(ctx, steady.writes, calm)
 		if now.writes < steady.writes {
@@ -137,6 +163,18 @@ func (s *site) watchLoad(ctx context.Context, well *state, ready chan<- struct{}
 		}
 		o.Windows++
 		o.PeakLoad = max(o.PeakLoad, now.share()/steady.share())
+	}
+}
+
+// calm returns whether all has been well for a while: nothing is disturbed, nothing owed, and no
+// call was without an answer.
+func (s *site) calm(well *state) func() bool {
+	unwell, since := uint64(0), time.Time{}
+	return func() bool {
+		if now := s.history.Word(wordUnwell).Load(); now != unwell {
+			unwell, since = now, time.Now()
+		}
+		return well.well(wellFor) && time.Since(since) > wellFor && s.history.Word(wordOwed).Load() == 0
 	}
 }
 

@@ -6,13 +6,16 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/internal/fence"
+	"github.com/hearthcache/hearth/internal/servers"
 )
 
 func main() {
@@ -42,7 +45,7 @@ func main() {
 		os.Exit(1)
 	}
 	fmt.Println(string(line))
-	if wrong := rep.wrong(); wrong != nil {
+	if wrong := rep.wrong(!*quick && *only == ""); wrong != nil {
 		fmt.Fprintln(os.Stderr, "migrate:", wrong)
 		os.Exit(1)
 	}
@@ -59,6 +62,8 @@ type report struct {
 	Directions map[string]direction `json:"directions"`
 	Processes  int                  `json:"processes"`
 	Seconds    float64              `json:"duration_s"`
+
+	planned []run // in each direction; what had to be seen
 }
 
 // direction is what was seen in a migration from one server to another.
@@ -68,25 +73,52 @@ type direction struct {
 	Removed   map[string]outcome `json:"removed"`
 }
 
-// wrong says which promise was broken, or which rule was not seen to be needed.
-func (r report) wrong() error {
+// Bounds of a full run.
+const (
+	million  = 1_000_000
+	mostLoad = 1.2 // times the share of loads with the busier server alone; chance is added
+)
+
+// chance is three standard deviations of the quotient of two counts of so many.
+func chance(n uint64) float64 { return 3 * math.Sqrt(2/float64(max(n, 1))) }
+
+// wrong says which promise was broken, which rule was not seen to be needed, or what the run was
+// too small to tell; of one that is not full the number of reads and windows is not asked.
+func (r report) wrong(full bool) error {
 	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if r.StaleHits+r.Invented > 0 {
-		errs = append(errs, fmt.Errorf("%d stale reads with all rules in force, %d values that nobody wrote", r.StaleHits, r.Invented))
+		bad("%d stale reads with all rules in force, %d values that nobody wrote", r.StaleHits, r.Invented)
 	}
-	for name, d := range r.Directions {
-		for rule, o := range d.Removed {
-			if o.Stale == 0 {
-				errs = append(errs, fmt.Errorf("%s: no stale read without the rule %q", name, rule))
+	if full && r.Reads < million {
+		bad("%d reads with all rules in force, want a million", r.Reads)
+	}
+	for _, name := range directions {
+		d := r.Directions[name]
+		if d.Kind != servers.Real {
+			bad("%s: the servers are %q, which proves nothing: install the real ones", name, d.Kind)
+		}
+		for _, run := range r.planned {
+			if run.Without != "" {
+				if rule := rules[run.Without]; d.Removed[rule].Stale == 0 {
+					bad("%s: no stale read without the rule %q", name, rule)
+				}
+			} else if o := d.Scenarios[run.Scenario]; o.Reads == 0 || o.Hits == 0 {
+				bad("%s: no read, or no hit, in scenario %q", name, run.Scenario)
 			}
 		}
-		for scenario, o := range d.Scenarios {
-			if o.Reads == 0 || o.Hits == 0 {
-				errs = append(errs, fmt.Errorf("%s: no read, or no hit, in scenario %q", name, scenario))
-			}
+		f, ran := d.Scenarios[inFleet]
+		if !ran {
+			continue
 		}
-		if f, ok := d.Scenarios[inFleet]; ok && f.Changes == 0 {
-			errs = append(errs, fmt.Errorf("%s: the phase never changed", name))
+		if f.Changes == 0 {
+			bad("%s: the phase never changed", name)
+		}
+		if most := mostLoad * (1 + chance(f.WindowWrites)); f.Windows > 0 && f.PeakLoad > most {
+			bad("%s: the source had %.2f times its share of loads, at most %.2f in windows of %d writes", name, f.PeakLoad, most, f.WindowWrites)
+		}
+		if full && f.Windows == 0 {
+			bad("%s: no window in which all was well, so nothing is known of the source's load: the machine is too busy", name)
 		}
 	}
 	return errors.Join(errs...)
@@ -106,12 +138,10 @@ func measure(out io.Writer, only string, quick bool) (report, error) {
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	var errs []error
+	rep.planned = slices.DeleteFunc(runs(quick), func(r run) bool { return only != "" && r.Scenario != only })
 	for _, to := range []string{"redis", "memcached"} {
 		wg.Go(func() {
-			for _, r := range runs(quick) {
-				if only != "" && r.Scenario != only {
-					continue
-				}
+			for _, r := range rep.planned {
 				r.Old, r.New = "memcached", "redis"
 				if to == "memcached" {
 					r.Old, r.New = r.New, r.Old
@@ -157,6 +187,8 @@ func (r *report) add(run run, o outcome) {
 	d.Scenarios[run.Scenario] = o
 }
 
+var directions = []string{"memcached to redis", "redis to memcached"}
+
 // rules are the fences by the names the report has for them.
 var rules = map[string]string{
 	fence.MigrateOrder.String(): "order", fence.MigrateLease.String(): "lease",
@@ -171,7 +203,7 @@ func runs(quick bool) []run {
 		fleet, control, most, goal = 12*time.Second, 2500*time.Millisecond, 12*time.Second, 0
 	}
 	// Of the eight minutes that all of it may take, five at most.
-	out := []run{{Scenario: inFleet, Goal: goal, Least: fleet, Most: 5 * fleet}}
+	out := []run{{Scenario: inFleet, Until: hammer.Until{Goal: goal, Least: fleet, Most: 5 * fleet}}}
 	for _, s := range []struct {
 		name    string
 		without []fence.Fence
@@ -180,9 +212,9 @@ func runs(quick bool) []run {
 		{cut, []fence.Fence{fence.MigrateTombstone}},
 		{own, []fence.Fence{fence.MigrateBars}},
 	} {
-		out = append(out, run{Scenario: s.name, Least: control, Most: control})
+		out = append(out, run{Scenario: s.name, Until: hammer.Until{Least: control, Most: control}})
 		for _, f := range s.without {
-			r := run{Scenario: s.name, Without: f.String(), Most: most}
+			r := run{Scenario: s.name, Without: f.String(), Until: hammer.Until{Most: most}}
 			if s.name == own { // a round takes longer
 				r.Most += most / 2
 			}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/internal/checker"
 	"github.com/hearthcache/hearth/internal/faultproxy"
 	"github.com/hearthcache/hearth/internal/servers"
@@ -18,9 +18,6 @@ import (
 const (
 	processes = 4
 	childEnv  = "HEARTH_MIGRATE_RUN" // the run, for a child
-
-	// enough stale reads show that the hammer can see them.
-	enough = 25
 )
 
 // Words of the shared history.
@@ -30,6 +27,7 @@ const (
 	wordLoads         // loads from the source
 	wordWrites        // writes to it
 	wordOwed          // invalidations that are owed, in all processes
+	wordUnwell        // calls that a server did not answer in time, as the processes saw it
 	wordHits          // reads that did not load
 	wordStage         // what the children of scenario cut are to do
 	wordBeats         // ticks of the children, 16 bits each
@@ -47,9 +45,7 @@ type run struct {
 	NewAddr string // and to the new one
 	Record  string // the Redis that keeps the fleet record
 
-	Goal  uint64        // reads to make
-	Least time.Duration // go on for at least so long,
-	Most  time.Duration // and for no longer, goal or not
+	hammer.Until
 }
 
 func (r run) direction() string { return r.Old + " to " + r.New }
@@ -98,9 +94,7 @@ func (r run) run(progress func(reads uint64, passed time.Duration)) (o outcome, 
 			return o, err
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); s.history.Word(wordReady).Load() < processes && time.Now().Before(deadline); {
-		time.Sleep(5 * time.Millisecond)
-	}
+	hammer.Await(s.history, wordReady, processes)
 	began := time.Now()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -108,7 +102,7 @@ func (r run) run(progress func(reads uint64, passed time.Duration)) (o outcome, 
 	disturbed := make(chan error, 1)
 	wg.Go(func() { disturbed <- s.disturb(ctx, &o) })
 	const often = 15 * time.Second
-	for next := often; !r.over(s.history.Counts(), time.Since(began)); time.Sleep(10 * time.Millisecond) {
+	for next := often; !r.Over(s.history.Counts(), time.Since(began), r.Without == ""); time.Sleep(10 * time.Millisecond) {
 		if passed := time.Since(began); passed > next {
 			next += often
 			progress(s.history.Counts().Reads, passed)
@@ -129,17 +123,6 @@ func (r run) run(progress func(reads uint64, passed time.Duration)) (o outcome, 
 	o.Hits, o.Loads, o.Writes = s.history.Word(wordHits).Load(), s.history.Word(wordLoads).Load(), s.history.Word(wordWrites).Load()
 	o.Seconds = time.Since(began).Seconds()
 	return o, err
-}
-
-// over says whether the run has seen what it is for.
-func (r run) over(c checker.Counts, passed time.Duration) bool {
-	switch {
-	case passed >= r.Most:
-		return true
-	case r.Without != "":
-		return c.Stale >= enough
-	}
-	return c.Reads >= r.Goal && passed >= r.Least
 }
 
 func (s *site) open() (err error) {
@@ -200,24 +183,9 @@ func (s *site) close() error {
 	return errors.Join(errs...)
 }
 
-// start starts one child: this program, told by the environment what to do. It ends with its
-// parent, whose end of the pipe is then closed.
+// start starts one child, with ways of its own to the servers.
 func (s *site) start(i int) (*exec.Cmd, error) {
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
-	}
 	r := s.run
 	r.Process, r.OldAddr, r.NewAddr, r.Record = i, s.old[i].Addr(), s.new[i].Addr(), s.servers["record"].Addr()
-	text, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), childEnv+"="+string(text))
-	cmd.Stderr = os.Stderr
-	if _, err := cmd.StdinPipe(); err != nil {
-		return nil, err
-	}
-	return cmd, cmd.Start()
+	return hammer.Start(childEnv, r)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/memcached"
 	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/fallback"
 	"github.com/hearthcache/hearth/internal/checker"
 )
@@ -109,7 +110,7 @@ func (r run) store() (*fallback.Store, error) {
 func (r run) lead(ctx context.Context, wg *sync.WaitGroup, s *fallback.Store, h *checker.History) error {
 	switch r.Scenario {
 	case inFleet:
-		f, err := fallback.NewFleet(s, fleetConfig(r.Record, name(r.Process)))
+		f, err := fallback.NewFleet(s, fleetConfig(r.Record, hammer.Name(r.Process)))
 		if err != nil {
 			return err
 		}

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -13,8 +11,8 @@ import (
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/internal/checker"
-	"github.com/hearthcache/hearth/internal/fence"
 	"github.com/hearthcache/hearth/tier"
 )
 
@@ -35,16 +33,10 @@ const (
 // child does the part of one process and returns the exit code.
 func child() int {
 	var r run
-	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &r); err != nil {
+	if err := hammer.Child(childEnv, &r); err != nil {
 		return fail(err)
 	}
-	go func() { // the parent is gone
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		os.Exit(2)
-	}()
-	if f, ok := fence.Parse(r.Without); ok {
-		fence.Remove(f) // for the life of this process
-	}
+	hammer.Remove(r.Without)
 	h, err := checker.Open(r.Path, r.keys())
 	if err != nil {
 		return fail(err)
@@ -56,7 +48,7 @@ func child() int {
 		return fail(err)
 	}
 	h.Word(wordReady).Add(1)
-	hammer(r, c, s, near)
+	work(r, c, s, near)
 	h.Word(wordL1).Add(uint64(c.Stats().L1Hits))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -69,8 +61,8 @@ func fail(err error) int {
 	return 1
 }
 
-// hammer reads and writes until the parent says stop.
-func hammer(r run, c *tier.Cache[string], s *source, near backends.Store) {
+// work reads and writes until the parent says stop.
+func work(r run, c *tier.Cache[string], s *source, near backends.Store) {
 	ctx := context.Background()
 	var wg sync.WaitGroup
 	loop := func(n int, do func()) {
@@ -92,13 +84,19 @@ func hammer(r run, c *tier.Cache[string], s *source, near backends.Store) {
 			time.Sleep(rand.N(breather))
 		}
 	}
-	loop(singleReaders, func() { s.readSome(ctx, c, some); breathe() })
-	loop(batchReaders, func() { s.readAll(ctx, c, r.first()); breathe() })
+	read := hammer.Reader[string]{History: s.history, Cache: c, ID: func(v string) (uint64, error) { return strconv.ParseUint(v, 10, 64) }}
+	loop(singleReaders, func() { read.Some(ctx, 2*keysEach, some); breathe() })
+	loop(batchReaders, func() {
+		for range 2 {
+			_, _ = read.All(ctx, r.first(), keysEach)
+		}
+		breathe()
+	})
 	loop(writers, func() {
 		k := hot()
 		for range writeBurst { // the second falls into the load that follows the first
 			if r.Scenario == tiers { // an eviction, whose copying back the write is to meet
-				_ = near.Delete(ctx, r.namespace()+":"+name(k))
+				_ = near.Delete(ctx, r.namespace()+":"+hammer.Name(k))
 				time.Sleep(rand.N(copyTime))
 			}
 			r.write(ctx, c, s, k)
@@ -116,7 +114,7 @@ type source struct {
 
 // Load implements [tier.Loader].
 func (s *source) Load(_ context.Context, key string) (string, error) {
-	v := value(s.history.Current(number(key)))
+	v := value(s.history.Current(hammer.Number(key)))
 	time.Sleep(rand.N(loadTime))
 	return v, nil
 }
@@ -129,72 +127,10 @@ func (s *source) Write(_ context.Context, ms []tier.Mutation[string]) error {
 		if err != nil {
 			return err
 		}
-		s.history.Commit(number(m.Key), id)
+		s.history.Commit(hammer.Number(m.Key), id)
 	}
 	time.Sleep(rand.N(loadTime))
 	return nil
-}
-
-// burst is how many reads are counted at a time.
-const burst = 2 * keysEach
-
-// readSome reads single keys, a burst of them.
-func (s *source) readSome(ctx context.Context, c *tier.Cache[string], some func() int) {
-	var n tally
-	for range burst {
-		k := some()
-		r := s.history.Begin(k)
-		v, err := c.Get(ctx, name(k))
-		if err == nil {
-			n.judge(r, v)
-		}
-	}
-	s.history.Add(n.Counts)
-}
-
-// readAll reads all keys at a time.
-func (s *source) readAll(ctx context.Context, c *tier.Cache[string], first int) {
-	var n tally
-	for range burst / keysEach {
-		names, begun := make([]string, keysEach), map[string]checker.Read{}
-		for i := range names {
-			names[i] = name(first + i)
-			begun[names[i]] = s.history.Begin(first + i)
-		}
-		values, _ := c.GetMany(ctx, names)
-		for k, v := range values {
-			n.judge(begun[k], v)
-		}
-	}
-	s.history.Add(n.Counts)
-}
-
-// tally counts verdicts before they are added to those of all.
-type tally struct{ checker.Counts }
-
-func (t *tally) judge(r checker.Read, v string) {
-	t.Reads++
-	id, err := strconv.ParseUint(v, 10, 64)
-	if err != nil {
-		t.Invented++
-		return
-	}
-	switch r.Judge(id) {
-	case checker.Stale:
-		t.Stale++
-	case checker.Invented:
-		t.Invented++
-	}
-}
-
-func name(k int) string { return "k" + strconv.Itoa(k) }
-
-func number(name string) int {
-	k, err := strconv.Atoi(name[1:])
-	if err != nil {
-		panic(err) // a name of ours
-	}
-	return k
 }
 
 func value(id uint64) string { return strconv.FormatUint(id, 10) }

@@ -26,6 +26,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/internal/fence"
 	"github.com/hearthcache/hearth/internal/servers"
 )
@@ -198,9 +199,9 @@ func runs(quick bool) []run {
 	}
 	var out []run
 	for _, s := range scenarios {
-		out = append(out, run{Scenario: s.name, Goal: million, Least: time.Second, Most: limit})
+		out = append(out, run{Scenario: s.name, Until: hammer.Until{Goal: million, Least: time.Second, Most: limit}})
 		for _, f := range s.without {
-			out = append(out, run{Scenario: s.name, Without: f.String(), Goal: 1 << 62, Most: most})
+			out = append(out, run{Scenario: s.name, Without: f.String(), Until: hammer.Until{Goal: 1 << 62, Most: most}})
 		}
 	}
 	return out

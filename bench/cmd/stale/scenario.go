@@ -9,6 +9,7 @@ import (
 	"github.com/hearthcache/hearth/backends/backendtest"
 	"github.com/hearthcache/hearth/backends/memcached"
 	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/bench/internal/hammer"
 	"github.com/hearthcache/hearth/tier"
 
 	goredis "github.com/redis/go-redis/v9"
@@ -115,13 +116,13 @@ func open(server string, addrs map[string]string) backends.Store {
 func (r run) write(ctx context.Context, c *tier.Cache[string], s *source, k int) {
 	if r.Scenario == through {
 		id := s.history.Name(k)
-		if c.Set(ctx, name(k), value(id)) == nil {
+		if c.Set(ctx, hammer.Name(k), value(id)) == nil {
 			s.history.Complete(k, id)
 		}
 		return
 	}
 	id := s.history.Write(k)
-	err := c.Invalidate(ctx, name(k))
+	err := c.Invalidate(ctx, hammer.Name(k))
 	if err == nil || r.Scenario == undelivered && isQueued(err) {
 		s.history.Complete(k, id)
 	}

@@ -34,8 +34,7 @@ type probe struct {
 	heard bool
 }
 
-// prove writes the probe's key and waits for its push, for half of DeadAfter: a server pushes before
-// it answers what comes next, and a proxy may be slower. Where the server does not take the write
+// prove writes the probe's key and waits for its push, for half of DeadAfter: a proxy may be slow. Where the server does not take the write
 // (rights, no room, a replica, another node's slot) nothing is learned, and the connection counts.
 func (w *watch) prove(ctx context.Context, cn *goredis.Conn, addr string, p *probe) error {
 	if w.believing {
@@ -53,20 +52,18 @@ func (w *watch) prove(ctx context.Context, cn *goredis.Conn, addr string, p *pro
 	case err != nil:
 		return fmt.Errorf("SET of a probe: %w", err)
 	}
-	for late := time.Now().Add(w.timing.DeadAfter / 2); ; {
-		if err := cn.Ping(ctx).Err(); err != nil { // what was pushed is read with the answer
-			return fmt.Errorf("waiting for the push of a probe: %w", err)
-		}
-		switch {
-		case p.heard:
-			return nil
-		case time.Now().After(late):
-			return fmt.Errorf("CLIENT TRACKING: %w", ErrNoPush)
-		}
+	for late := time.Now().Add(w.timing.DeadAfter / 2); !p.heard; { // a server pushes before it answers
 		if !pause(ctx, w.timing.DeadAfter/100) {
 			return ctx.Err()
 		}
+		if err := cn.Ping(ctx).Err(); err != nil { // what was pushed is read with the answer
+			return fmt.Errorf("waiting for the push of a probe: %w", err)
+		}
+		if !p.heard && time.Now().After(late) {
+			return fmt.Errorf("CLIENT TRACKING: %w", ErrNoPush)
+		}
 	}
+	return nil
 }
 
 // probeKey returns a key that nobody else uses, in a slot that the node at addr serves; false where

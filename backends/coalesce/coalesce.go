@@ -46,7 +46,8 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 	}
 	s.sizes.init(max(1, conf.MaxBytes/16))
 	can := s.caps // what lies below; s.caps becomes what users see
-	s.gets = s.reads(store.Get, can.Batcher.GetMany)
+	into, _ := can.Batcher.(inPlace)
+	s.gets = s.reads(store.Get, can.Batcher.GetMany, into)
 	s.deletes = &queue[string, error]{
 		conf: &s.conf, one: store.Delete, fail: plain,
 		many: func(ctx context.Context, keys []string, out []error) {
@@ -54,7 +55,7 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 		},
 	}
 	if can.TTLer != nil {
-		s.ttls = s.reads(can.TTLer.GetTTL, can.TTLer.GetTTLMany)
+		s.ttls = s.reads(can.TTLer.GetTTL, can.TTLer.GetTTLMany, nil)
 		s.caps.TTLer = lifetimes{s, can.TTLer}
 	}
 	if can.Leaser != nil && can.BatchLeaser != nil {
@@ -63,9 +64,15 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// reads makes a queue of reads.
+// inPlace is a Batcher that puts what it read where it is told: out is as long as keys, and zero.
+// It saves a slice for each batch. Whoever embeds such a store and changes GetMany changes both.
+type inPlace interface {
+	GetManyInto(ctx context.Context, keys []string, out []backends.Result)
+}
+
+// reads makes a queue of reads; into, if not nil, stands in for many.
 func (s *Store) reads(
-	one func(context.Context, string) (backends.Item, error), many func(context.Context, []string) []backends.Result,
+	one func(context.Context, string) (backends.Item, error), many func(context.Context, []string) []backends.Result, into inPlace,
 ) *queue[string, backends.Result] {
 	return &queue[string, backends.Result]{
 		conf: &s.conf,
@@ -76,15 +83,16 @@ func (s *Store) reads(
 			return r
 		},
 		many: func(ctx context.Context, keys []string, out []backends.Result) {
-			rs := many(ctx, keys)
+			if into != nil {
+				into.GetManyInto(ctx, keys, out)
+			} else {
+				for i := copy(out, many(ctx, keys)); i < len(out); i++ {
+					out[i].Err = errShort
+				}
+			}
 			hits, bytes := 0, 0
 			for i, key := range keys {
-				if i >= len(rs) {
-					out[i].Err = errShort
-					continue
-				}
-				out[i] = rs[i]
-				if n := len(rs[i].Item.Value); rs[i].Err == nil {
+				if n := len(out[i].Item.Value); out[i].Err == nil {
 					hits, bytes = hits+1, bytes+n
 					s.sizes.learn(key, n)
 				}

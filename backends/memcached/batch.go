@@ -113,9 +113,16 @@ func (s *Store) states(ctx context.Context, g group, got func(n int, st state, e
 // [Store.GetTTLMany].
 func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 	rs := make([]backends.Result, len(keys))
+	s.GetManyInto(ctx, keys, rs)
+	return rs
+}
+
+// GetManyInto is GetMany into rs, which is as long as keys, and zero: for callers that read often
+// and keep the room, such as package coalesce.
+func (s *Store) GetManyInto(ctx context.Context, keys []string, rs []backends.Result) {
 	if len(s.servers) == 1 && !s.separate {
 		s.getTogether(ctx, s.servers[0], keys, rs)
-		return rs
+		return
 	}
 	groups := s.groups(len(keys), func(i int) string { return keys[i] }, func(i int, err error) { rs[i].Err = err })
 	each(groups, func(g group) {
@@ -126,7 +133,6 @@ func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 			}
 		})
 	})
-	return rs
 }
 
 // scratch is the room that a multi-get needs, kept for the next one.

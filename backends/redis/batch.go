@@ -27,6 +27,17 @@ func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 		return s.getPairs(ctx, keys, false)
 	}
 	out := make([]backends.Result, len(keys))
+	s.GetManyInto(ctx, keys, out)
+	return out
+}
+
+// GetManyInto is GetMany into out, which is as long as keys, and zero: for callers that read often
+// and keep the room, such as package coalesce.
+func (s *Store) GetManyInto(ctx context.Context, keys []string, out []backends.Result) {
+	if !s.multi || s.separate {
+		copy(out, s.getPairs(ctx, keys, false))
+		return
+	}
 	for lo, hi := 0, 0; lo < len(keys); lo = hi {
 		if hi = lo + 1; keys[lo] == "" {
 			out[lo].Err = backends.ErrEmptyKey
@@ -37,7 +48,6 @@ func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 		}
 		s.mget(ctx, keys[lo:hi], out[lo:hi])
 	}
-	return out
 }
 
 // mget reads keys by one MGET.
@@ -45,7 +55,9 @@ func (s *Store) mget(ctx context.Context, keys []string, out []backends.Result) 
 	var vals []any
 	err := ended(ctx)
 	if err == nil {
-		vals, err = s.client.MGet(ctx, keys...).Result()
+		cmd := goredis.NewSliceCmd(ctx, mgetArgs(keys)...)
+		_ = s.client.Process(ctx, cmd) // the command has the error
+		vals, err = cmd.Result()
 		err = failure(ctx, err)
 	}
 	if err == nil && len(vals) != len(keys) {

@@ -1,0 +1,64 @@
+package bus
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+
+	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
+	"github.com/hearthcache/hearth/internal/servers/serverstest"
+)
+
+func TestBus_NeedsNoMoreThanTheRightsInTheManualOnACluster(t *testing.T) {
+	nodes := serverstest.RedisCluster(t, 3)
+	serverstest.Real(t, nodes)
+	text, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, acl, _ := strings.Cut(string(text), "\tACL SETUSER bus ")
+	acl, rest, _ := strings.Cut(acl, "\n//\n")
+	rights := append(strings.Fields(strings.ReplaceAll(acl, "//", "")), "+cluster|slots")
+	if len(rights) < 8 || !strings.Contains(rest, "on a Cluster, on all of its nodes, +cluster|slots besides") {
+		t.Fatalf("the manual names %q, and then %q", rights, rest)
+	}
+	for _, sharded := range []bool{false, true} {
+		name := "plain"
+		if sharded {
+			name = "sharded"
+			for i, r := range rights {
+				switch r {
+				case "+subscribe", "+publish":
+					rights[i] = "+s" + r[1:]
+				}
+			}
+		}
+		t.Run(name, func(t *testing.T) {
+			args := []any{"ACL", "SETUSER", name}
+			for _, r := range rights {
+				args = append(args, r)
+			}
+			for _, addr := range nodes.Addrs() {
+				if err := connect(t, addr).Do(t.Context(), args...).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			o := redis.ClusterOptions(nodes.Addrs()...)
+			o.Username, o.Password = name, "secret"
+			o.DialTimeout, o.ReadTimeout, o.WriteTimeout = 10*time.Second, 10*time.Second, 10*time.Second
+			c := goredis.NewClusterClient(o)
+			t.Cleanup(func() { _ = c.Close() })
+			cfg := calm("user")
+			cfg.Sharded = sharded
+			l, peer := sinktest.Watch(t, source(t, c, cfg)), source(t, c, cfg)
+			publish(t, peer, "user:0") // the first word of a peer may flush
+			l.Put("user:1")
+			publish(t, peer, "user:1")
+			l.Gone(t, "user:1")
+		})
+	}
+}

@@ -113,7 +113,7 @@ func (l link[V]) Alive() {
 	case silent:
 		l.Flush("the link was silent")
 	}
-	if c.cfg.Local.WhenDown == Bypass {
+	if c.cfg.Local.WhenDown != Serve {
 		// A process that is stopped does not hear that the link is down: L1 falls silent by itself.
 		c.l1.SetHorizon(heard + int64(c.cfg.Local.DeadAfter))
 	}
@@ -137,6 +137,9 @@ func (l link[V]) Down(reason error) {
 	}
 	if c.cfg.Local.WhenDown != Serve {
 		l.Flush("the link is down")
+	}
+	if c.cfg.Local.WhenDown == ShortTTL {
+		c.l1.SetHorizon(0) // now that L1 has forgotten what it had, it may serve for a moment each
 	}
 	c.observe(c.life, Event{Kind: EventLinkDown, Err: reason})
 }

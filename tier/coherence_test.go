@@ -189,27 +189,29 @@ func TestLink_FlushForgetsEverything(t *testing.T) {
 }
 
 func TestLink_L1FallsSilentBeforeTheWatchdogLooks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, link := newProbe(), newLink()
-		cfg := linked(link, newSource("k", "v"), p)
-		cfg.Local.TTL = time.Hour
-		c := open(t, cfg)
-		link.up()
-		c.Get(t.Context(), "k")
-		time.Sleep(defaultDeadAfter + 2*time.Millisecond) // the watchdog looks every quarter of DeadAfter
-		synctest.Wait()
-		before := p.count("get")
-		v, err := c.Get(t.Context(), "k")
-		want(t, v, err, "v")
-		if h := c.Health(); p.count("get") == before || h.Link != "up" {
-			t.Errorf("answered from L1, link %s", h.Link)
-		}
-		flushes := c.Stats().L1.Flushes
-		link.cur.Alive()
-		if c.Stats().L1.Flushes != flushes+1 {
-			t.Error("what changed during the silence is unknown: L1 should start empty")
-		}
-	})
+	for policy, silent := range map[WhenDown]bool{Bypass: true, ShortTTL: true, Serve: false} {
+		synctest.Test(t, func(t *testing.T) {
+			p, link := newProbe(), newLink()
+			cfg := linked(link, newSource("k", "v"), p)
+			cfg.Local.TTL, cfg.Local.WhenDown = time.Hour, policy
+			c := open(t, cfg)
+			link.up()
+			c.Get(t.Context(), "k")
+			time.Sleep(defaultDeadAfter + 2*time.Millisecond) // the watchdog looks every quarter of DeadAfter
+			synctest.Wait()
+			before := p.count("get")
+			v, err := c.Get(t.Context(), "k")
+			want(t, v, err, "v")
+			if h := c.Health(); (p.count("get") > before) != silent || h.Link != "up" {
+				t.Errorf("policy %d: %d remote reads, link %s", policy, p.count("get")-before, h.Link)
+			}
+			flushes := c.Stats().L1.Flushes
+			link.cur.Alive()
+			if c.Stats().L1.Flushes != flushes+1 {
+				t.Error("what changed during the silence is unknown: L1 should start empty")
+			}
+		})
+	}
 }
 
 // lame is a source that works with less than it was asked for, and gives up now and then.

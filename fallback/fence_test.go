@@ -209,7 +209,9 @@ func TestFleet_WriteThatAStillProcessGoesOnWithIsNoSuccessIfNewMissedIt(t *testi
 				t.Fatal(err)
 			}
 			if !told {
-				b.n.Inject(backendtest.Fault{Op: backendtest.OpDelete, Err: backends.ErrUnavailable, Times: -1}) // else it is delivered at once
+				for _, op := range []backendtest.Op{backendtest.OpDelete, backendtest.OpDeleteMany} { // else it is delivered at once
+					b.n.Inject(backendtest.Fault{Op: op, Err: backends.ErrUnavailable, Times: -1})
+				}
 			}
 			release()
 			if err := <-done; (err == nil) != told {

@@ -398,7 +398,9 @@ func TestFleet_WriteThatAStillProcessGoesOnWithAsksWhetherTheRecordIsStillThere(
 		c := newCrew(t, 1)
 		defer c.close()
 		a := c.pairs[0]
-		a.n.Inject(backendtest.Fault{Op: backendtest.OpDelete, Err: backends.ErrUnavailable, Times: -1})
+		for _, op := range []backendtest.Op{backendtest.OpDelete, backendtest.OpDeleteMany} { // nor by a delivery
+			a.n.Inject(backendtest.Fault{Op: op, Err: backends.ErrUnavailable, Times: -1})
+		}
 		a.ok(a.s.Set(t.Context(), "k", text("v"))) // the record says that a owes something
 		release := held(a.n, backendtest.OpDelete)
 		done := make(chan error)

@@ -1,6 +1,7 @@
 package tracking
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,8 +45,10 @@ func TestWatch_ClusterThatChanges(t *testing.T) {
 			asking(t, empty.Addr(), "SET", key, value)
 			l.Gone(t, key)
 			finish()
+			agreed(t, nodes, key, empty.Addr())
 			do(t, empty.Addr(), "DEL", key)
 			lead(t, nil, key, empty.Addr(), from)()
+			agreed(t, nodes, key, from)
 		}
 	})
 	t.Run("a node that has just joined is heard as soon as the client is sent there", func(t *testing.T) {
@@ -101,6 +104,28 @@ func lead(t *testing.T, c *goredis.ClusterClient, key, from, to string) (finish 
 		t.Helper()
 		do(t, to, "CLUSTER", "SETSLOT", slot, "NODE", target)
 		do(t, from, "CLUSTER", "SETSLOT", slot, "NODE", target)
+	}
+}
+
+// agreed waits until every node says that owner has the key's slot: what a node has sent before it knew
+// can undo a move that follows at once.
+func agreed(t *testing.T, nodes *servers.Cluster, key, owner string) {
+	t.Helper()
+	slot := do(t, owner, "CLUSTER", "KEYSLOT", key).(int64)
+	for _, addr := range nodes.Addrs() {
+		c := connect(t, addr)
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			//lint:ignore SA1019 servers before 7.0 do not know the other one
+			ranges, err := c.ClusterSlots(t.Context()).Result()
+			if slices.ContainsFunc(ranges, func(r goredis.ClusterSlot) bool {
+				return int64(r.Start) <= slot && slot <= int64(r.End) && r.Nodes[0].Addr == owner
+			}) {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("%s does not know that %s has slot %d: %v", addr, owner, slot, err)
+			}
+		}
 	}
 }
 

@@ -134,8 +134,13 @@ func (c *Cache[T]) judge() {
 
 // gather waits until there is enough to tell, or until somebody waits for it. False: closing.
 func (c *Cache[T]) gather(pause time.Duration) bool {
-	if c.waiting.Load() > 0 {
-		pause = 0
+	if c.waiting.Load() > 0 || pause <= 0 {
+		select {
+		case <-c.stop:
+			return false
+		default: // a timer for no time at all would cost more, and crash the race detector in a synctest bubble
+			return true
+		}
 	}
 	t := time.NewTimer(pause)
 	defer t.Stop()

@@ -1,7 +1,6 @@
 package checker
 
 import (
-	"fmt"
 	"sync/atomic"
 	"unsafe"
 )
@@ -67,32 +66,48 @@ func (h *History) Word(i int) *atomic.Uint64 { return &h.board.words[i] }
 
 // Write commits a new value at the source and returns its name.
 func (h *History) Write(key int) uint64 {
-	id := h.Name(key)
-	h.Commit(key, id)
-	return id
+	for {
+		if id := h.Name(key); h.Commit(key, id) {
+			return id
+		}
+	}
 }
 
 // Name gives out a name for a value that is to be written.
 func (h *History) Name(key int) uint64 {
-	c := &h.cells[key]
-	id := c.named.Add(1)
-	if id > half {
-		panic(fmt.Sprintf("checker: key %d has run out of names", key))
-	}
-	c.orders[id%ring].Store(id << 32)
+	id := h.cells[key].named.Add(1)
+	h.cells[key].enter(id)
 	return id
 }
 
-// Commit makes id what the source holds.
-func (h *History) Commit(key int, id uint64) {
+// enter makes room for the order of id, unless whoever has the name was held up for so long that
+// its room belongs to a later one.
+func (c *cell) enter(id uint64) {
+	if id > half {
+		panic("checker: a key has run out of names")
+	}
+	room := &c.orders[id%ring]
+	for word := room.Load(); word>>32 < id && !room.CompareAndSwap(word, id<<32); word = room.Load() {
+	}
+}
+
+// Commit makes id what the source holds. It returns false, and changes nothing, if so many names
+// were given out since that of id that nobody could tell its place among the commits: the source
+// has to refuse such a write.
+func (h *History) Commit(key int, id uint64) bool {
 	c := &h.cells[key]
 	for {
 		old := c.head.Load()
 		c.place(old) // whoever replaces a head makes sure that its order is known
+		// Asked after the head was read: to lose its room from here on takes so many names that
+		// their commits have replaced the head as well.
+		if c.orders[id%ring].Load()>>32 != id {
+			return false
+		}
 		head := (old>>32+1)<<32 | id
 		if c.head.CompareAndSwap(old, head) {
 			c.place(head)
-			return
+			return true
 		}
 	}
 }

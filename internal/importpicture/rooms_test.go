@@ -139,7 +139,7 @@ const productionInternal = "internal, for production"
 
 // testPackages are those; code that ends up in a service must not import them.
 var testPackages = []string{
-	"internal/servers/...", "internal/faultproxy/...", "internal/memcachedtest/...", "internal/importpicture/...", "internal/readme/...", "internal/checker/...", "internal/mainjob/...",
+	"internal/servers/...", "internal/faultproxy/...", "internal/memcachedtest/...", "internal/importpicture/...", "internal/readme/...", "internal/checker/...", "internal/mainjob/...", "internal/stall/...",
 	"backends/redis/internal/sinktest/...", "backends/redis/internal/talktest/...",
 	"backends/backendtest/...",
 }

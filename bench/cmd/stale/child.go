@@ -127,11 +127,16 @@ func (s *source) Write(_ context.Context, ms []tier.Mutation[string]) error {
 		if err != nil {
 			return err
 		}
-		s.history.Commit(hammer.Number(m.Key), id)
+		if !s.history.Commit(hammer.Number(m.Key), id) {
+			return errOvertaken
+		}
 	}
 	time.Sleep(rand.N(loadTime))
 	return nil
 }
+
+// errOvertaken refuses a write that was held up for longer than the history can follow.
+var errOvertaken = errors.New("overtaken by a thousand writes")
 
 func value(id uint64) string { return strconv.FormatUint(id, 10) }
 

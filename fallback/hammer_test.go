@@ -139,7 +139,7 @@ func (h *hammer) run(d time.Duration, keys, readers int, during func(ctx context
 	ctx, cancel := context.WithCancel(h.t.Context())
 	defer cancel()
 	time.AfterFunc(d, func() {
-		for start := time.Now(); h.hits.Load() < 500 && time.Since(start) < 10*time.Second; {
+		for start := time.Now(); h.hits.Load() < 500 && time.Since(start) < time.Minute; {
 			time.Sleep(10 * time.Millisecond)
 		}
 		cancel()

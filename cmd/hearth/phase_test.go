@@ -90,17 +90,16 @@ func TestPhase_NamesTheProcessItWaitsFor(t *testing.T) {
 	}
 	defer closeStore()
 	// A process that has stopped doing anything but is not yet taken for gone.
-	it, err := store.Get(t.Context(), "orders")
+	// It is put in by compare-and-swap, since web-1 reports all the while.
+	_, err = backends.Update(t.Context(), store, "orders", func(old []byte, _ bool) ([]byte, error) {
+		var r fallback.Record
+		if err := json.Unmarshal(old, &r); err != nil {
+			return nil, err
+		}
+		r.Processes["web-2"] = fallback.Process{Seen: time.Now().Add(time.Hour), Busy: 3, Owed: 1}
+		return json.Marshal(r)
+	}, backends.UpdateOptions{})
 	if err != nil {
-		t.Fatal(err)
-	}
-	var r fallback.Record
-	if err := json.Unmarshal(it.Value, &r); err != nil {
-		t.Fatal(err)
-	}
-	r.Processes["web-2"] = fallback.Process{Seen: time.Now().Add(time.Hour), Busy: 3, Owed: 1}
-	text, _ := json.Marshal(r)
-	if err := store.Set(t.Context(), "orders", backends.Item{Value: text}); err != nil {
 		t.Fatal(err)
 	}
 	// The clock of one is an hour behind, that of the other an hour ahead.

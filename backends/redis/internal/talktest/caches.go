@@ -74,12 +74,32 @@ func (c *caches) healthy(t testing.TB, v string) {
 		if got, err := cache.Get(t.Context(), record); err != nil || got != v {
 			t.Errorf("%s: with %s the link is up again, and it serves %q, %v; want %q", c.kind.Name, states[policy], got, err, v)
 		}
+		c.heardAll(t, cache)
 		within(t, c.kind.Name+": L1 serves", func() bool {
-			_, _ = cache.Get(t.Context(), record)
-			e, err := cache.Lookup(t.Context(), record)
-			return err == nil && e.Value == v && e.Source == "L1" && cache.Health().L1.State == "serving"
+			return inL1(t, cache, record, v) && cache.Health().L1.State == "serving"
 		})
 	}
+}
+
+// heardAll waits until a cache whose link is up has heard of every change that the writer has made so
+// far: news comes in order, so it has when it has heard of one more. Else what is in its L1 could be
+// forgotten later by news of long ago.
+func (c *caches) heardAll(t testing.TB, cache *tier.Cache[string]) {
+	t.Helper()
+	const marker = "marker"
+	for _, v := range []string{"before", "after"} {
+		if err := c.writer.Set(t.Context(), marker, v); err != nil {
+			t.Fatal(err)
+		}
+		within(t, c.kind.Name+": the marker is in L1", func() bool { return inL1(t, cache, marker, v) })
+	}
+}
+
+// inL1 reads a key, and reports whether L1 answers with v from then on.
+func inL1(t testing.TB, cache *tier.Cache[string], key, v string) bool {
+	_, _ = cache.Get(t.Context(), key)
+	e, err := cache.Lookup(t.Context(), key)
+	return err == nil && e.Value == v && e.Source == "L1"
 }
 
 // passed waits until every link is down and Health says so, changes the record from v to w, and

@@ -45,7 +45,8 @@
 // Not one read may be stale by more than 50 ms while the link is healthy or reset, nor after the
 // black hole has gone, nor while slots move, nor before and after an event. In the black hole, and
 // while servers are killed and replaced, staleness is bounded by dead-after plus ping, every process
-// must have seen its link down, and it must come up by itself. The exit status is 1 if any of this
-// does not hold. A reader that ignores the news (-deaf) fails it, which shows that the measurement
-// can.
+// must have seen its link down, and it must come up by itself. While the links are up, L1 must have
+// answered a tenth of the reads at least, or nothing was shown of it. The exit status is 1 if any of
+// this does not hold. A reader that ignores the news (-deaf) fails it, which shows that the
+// measurement can.
 package main

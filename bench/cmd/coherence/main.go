@@ -40,7 +40,7 @@ var (
 var kinds = []string{"redis", "cluster", "memcached", "restart", "sentinel", "cluster-events"}
 
 func main() {
-	asJSON := flag.Bool("json", false, "print the figures as one line of JSON at the end")
+	asJSON := flag.Bool("json", false, "print the figures as one line of JSON on standard output, and the table on standard error")
 	short := flag.Bool("quick", false, "a short run, with a quicker watchdog")
 	unheard := flag.Bool("deaf", false, "let the processes ignore the news, to see that it shows")
 	only := flag.String("only", "", "run one kind of servers: "+strings.Join(kinds, ", "))
@@ -63,8 +63,13 @@ func main() {
 		}
 		kinds = []string{*only}
 	}
-	exitOn(measure(p, all))
-	all.print(os.Stdout)
+	failed := measure(p, all) // what was measured before it counts
+	people := io.Writer(os.Stdout)
+	if *asJSON {
+		people = os.Stderr
+	}
+	all.print(people)
+	exitOn(failed)
 	if *asJSON {
 		exitOn(json.NewEncoder(os.Stdout).Encode(all.figures()))
 	}
@@ -260,14 +265,14 @@ func undisturbed(f *farm) error {
 // print shows the figures as a table.
 func (r *report) print(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "scenario\treads\twrites\tfailed\tstale\t> 50 ms\tmean ms\tmax ms\tbound ms\tlost by Redis\tuncorrected: > 50 ms\tmax ms\t")
+	fmt.Fprintln(tw, "scenario\treads\tby L1\twrites\tfailed\tstale\t> 50 ms\tmean ms\tmax ms\tbound ms\tlost by Redis\tuncorrected: > 50 ms\tmax ms\t")
 	for _, name := range r.names {
 		t := r.tallies[name]
 		mean := 0.0
 		if t.Stale > 0 {
 			mean = ms(t.Sum) / float64(t.Stale)
 		}
-		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%.2f\t%.1f\t%.0f\t%d\t%d\t%.1f\t\n", name, t.Reads, t.Writes, t.WriteErrs,
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%.2f\t%.1f\t%.0f\t%d\t%d\t%.1f\t\n", name, t.Reads, t.L1, t.Writes, t.WriteErrs,
 			t.Stale, t.Over, mean, ms(t.Max), ms(r.bounds[name]), t.Lost, t.OverRaw, ms(t.MaxRaw))
 	}
 	tw.Flush()

@@ -39,7 +39,8 @@ type order struct {
 
 // tally is what a process measured in one phase.
 type tally struct {
-	Reads, L1   int64
+	Reads       int64
+	L1          int64         // of these, answered by L1
 	Stale       int64         // reads that were stale at all
 	Over        int64         // by more than the tolerance
 	OverRaw     int64         // the same, with the time counted in which the machine let nothing through

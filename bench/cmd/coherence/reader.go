@@ -23,6 +23,7 @@ type reader struct {
 // read reads until the end and judges what it gets.
 func (r reader) read(ctx context.Context) map[int64]*tally {
 	b, tallies := r.board, map[int64]*tally{}
+	hits, last := r.cache.Stats().L1Hits, b.Phase.Load()
 	for n := 0; ; n++ {
 		if n%16 == 0 { // leave the processor to those who listen
 			time.Sleep(200 * time.Microsecond)
@@ -33,6 +34,11 @@ func (r reader) read(ctx context.Context) map[int64]*tally {
 			b.Up[r.index].Store(up)
 		}
 		phase := b.Phase.Load()
+		if phase != last {
+			all := r.cache.Stats().L1Hits
+			of(tallies, last).L1 += all - hits
+			hits, last = all, phase
+		}
 		if phase < 0 {
 			break
 		}

@@ -34,6 +34,7 @@ func (r *report) add(names map[int64]string, got map[int64]*tally) {
 			continue // between two scenarios
 		}
 		sum.Reads += t.Reads
+		sum.L1 += t.L1
 		sum.Stale += t.Stale
 		sum.Over += t.Over
 		sum.OverRaw += t.OverRaw
@@ -49,6 +50,10 @@ func (r *report) add(names map[int64]string, got map[int64]*tally) {
 	}
 }
 
+// leastL1: L1 has to answer one read in so many while the links are up. It answers nearly all of them
+// on a machine that is not busy.
+const leastL1 = 10
+
 // broken says which scenarios did not keep what hearth promises.
 func (r *report) broken() (out []string) {
 	out = append(out, r.notes...)
@@ -63,6 +68,9 @@ func (r *report) broken() (out []string) {
 		if lost := t.Lost + t.Undecided; lost > 0 && !r.mayLose[name] {
 			out = append(out, fmt.Sprintf("%s: %d reads are said to be lost by the servers, which lose nothing there", name, lost))
 		}
+		if bound == tolerance && t.L1 < t.Reads/leastL1 {
+			out = append(out, fmt.Sprintf("%s: L1 answered %d of %d reads: the others prove nothing about it", name, t.L1, t.Reads))
+		}
 		if t.Reads == 0 || t.Writes == 0 {
 			out = append(out, fmt.Sprintf("%s: %d reads and %d writes prove nothing (%s)", name, t.Reads, t.Writes, t.LastErr))
 		}
@@ -73,6 +81,7 @@ func (r *report) broken() (out []string) {
 // figures is the last line of -json.
 type figures struct {
 	Reads       map[string]int64   `json:"reads"`
+	L1          map[string]int64   `json:"l1_hits"`
 	Writes      map[string]int64   `json:"writes"`
 	StaleOver50 map[string]int64   `json:"stale_over_50ms"`
 	StaleRaw50  map[string]int64   `json:"stale_over_50ms_uncorrected"`
@@ -87,7 +96,7 @@ type figures struct {
 
 func (r *report) figures() figures {
 	f := figures{
-		Reads: map[string]int64{}, Writes: map[string]int64{}, StaleOver50: map[string]int64{}, StaleRaw50: map[string]int64{},
+		Reads: map[string]int64{}, L1: map[string]int64{}, Writes: map[string]int64{}, StaleOver50: map[string]int64{}, StaleRaw50: map[string]int64{},
 		MeanMS: map[string]float64{}, MaxMS: map[string]float64{}, MaxRawMS: map[string]float64{}, BoundMS: map[string]float64{},
 		Lost: map[string]int64{}, Undecided: map[string]int64{}, Broken: r.broken(),
 	}
@@ -96,7 +105,7 @@ func (r *report) figures() figures {
 	}
 	for _, n := range r.names {
 		t := r.tallies[n]
-		f.Reads[n], f.Writes[n], f.StaleOver50[n] = t.Reads, t.Writes, t.Over
+		f.Reads[n], f.L1[n], f.Writes[n], f.StaleOver50[n] = t.Reads, t.L1, t.Writes, t.Over
 		f.StaleRaw50[n] = t.OverRaw
 		f.MaxMS[n], f.MaxRawMS[n], f.BoundMS[n] = ms(t.Max), ms(t.MaxRaw), ms(r.bounds[n])
 		f.Lost[n], f.Undecided[n] = t.Lost, t.Undecided

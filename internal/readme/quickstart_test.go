@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	goredis "github.com/redis/go-redis/v9"
+
 	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/tracking"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 	"github.com/hearthcache/hearth/tier"
 )
@@ -54,6 +57,73 @@ func use(ctx context.Context, users *tier.Cache[User]) error {
 	// README ends
 }
 
+func newUsersOfManyProcesses(client goredis.UniversalClient) (*tier.Cache[User], error) {
+	store, err := redis.New(client, redis.Config{})
+	if err != nil {
+		return nil, err
+	}
+	// README begins
+	news, err := tracking.New(client, tracking.Config{Namespace: "user"}) // client, err := redis.Open(url)
+	if err != nil {
+		return nil, err
+	}
+	return tier.New(tier.Config[User]{
+		Namespace: "user",
+		Local:     tier.Local[User]{Invalidator: news},
+		Remotes:   []tier.Remote{{Name: "redis", Store: store}}, // store, err := redis.New(client, redis.Config{})
+		Loader:    tier.LoaderFunc[User](loadUser),
+		TTL:       10 * time.Minute,
+	})
+	// README ends
+}
+
+// One process changes a user, and then somebody deletes the key by hand: the other's L1 follows.
+func TestQuickstart_OtherProcessesFollow(t *testing.T) {
+	srv := serverstest.Redis(t)
+	serverstest.Real(t, srv)
+	var caches [2]*tier.Cache[User]
+	var client goredis.UniversalClient
+	for i := range caches {
+		var err error
+		if client, err = redis.Open("redis://" + srv.Addr()); err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		if caches[i], err = newUsersOfManyProcesses(client); err != nil {
+			t.Fatal(err)
+		}
+		defer caches[i].Close(context.Background())
+	}
+	here, there := caches[0], caches[1]
+	for _, change := range []func() error{
+		func() error { return here.Invalidate(t.Context(), "42") },
+		func() error { return client.Del(t.Context(), "user:42").Err() },
+	} {
+		within(t, "it is in the other L1", func() bool {
+			_, _ = there.Get(t.Context(), "42")
+			e, err := there.Lookup(t.Context(), "42")
+			return err == nil && e.Source == "L1"
+		})
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "the other L1 has followed", func() bool {
+			_, err := there.Lookup(t.Context(), "42")
+			return errors.Is(err, tier.ErrMiss)
+		})
+	}
+}
+
+// within waits until ok, for as long as a busy machine may take.
+func within(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
 func TestQuickstart_Runs(t *testing.T) {
 	srv := serverstest.Redis(t)
 	t.Setenv("REDIS_URL", "redis://"+srv.Addr())
@@ -62,6 +132,7 @@ func TestQuickstart_Runs(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer users.Close(context.Background())
+	loads = 0
 	if err := use(t.Context(), users); err != nil {
 		t.Fatal(err)
 	}

@@ -150,7 +150,8 @@ func (r *record) read(ctx context.Context) (now fallback.Record, err error) {
 
 // failed tells a record that does not answer any more from a fleet that is not ready.
 func (r *record) failed(err error) error {
-	if errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnknown) {
+	late := errors.Is(err, context.DeadlineExceeded) // an attempt that got no answer; a fleet that is not ready is a WaitError
+	if late || errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnknown) {
 		return &exitError{exitConnect, fmt.Errorf("cannot reach %s: %w", r.url, err)}
 	}
 	return &exitError{exitFailed, err}

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -187,5 +189,18 @@ func TestPhase_NobodyIsMovedUnlessThatIsSaid(t *testing.T) {
 	}
 	if code, _, stderr := phase("forget", "web-1"); code != exitFailed || !strings.Contains(stderr, "web-1") {
 		t.Errorf("%d, %q", code, stderr)
+	}
+}
+
+func TestPhase_NoAnswerInTimeIsNoFleetThatIsNotReady(t *testing.T) {
+	r := &record{url: "redis://h"}
+	for err, want := range map[error]int{
+		fmt.Errorf("read the fleet record: %w", context.DeadlineExceeded): exitConnect,
+		&fallback.WaitError{To: fallback.PhaseNew}:                        exitFailed,
+		fallback.ErrOvertaken:                                             exitFailed,
+	} {
+		if e, ok := errors.AsType[*exitError](r.failed(err)); !ok || e.code != want {
+			t.Errorf("%v: %+v, want code %d", err, e, want)
+		}
 	}
 }

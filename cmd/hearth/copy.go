@@ -20,14 +20,19 @@ func copyCommand(stdout, stderr io.Writer) *cli.Command {
 		Usage:     "copy keys with their values, flags and remaining lifetimes",
 		UsageText: "hearth copy --from URL --to URL [--state FILE] [options]",
 		Description: `Keys that the target holds are left alone unless --overwrite says otherwise, so a copy can
-be repeated, and does no harm beside a service that writes to the target already. With --state
+be repeated. With --state
 it goes on where it was stopped or killed; when it is finished, the same command says so and
 exits with 1 until the file is removed.
 
 Where the two share servers, keys that begin with --add-prefix are taken for copies and left out.
 
 While a service runs in phase Mirror or later, use --fenced: it closes the moment between
-reading a value and writing it, in which the service may change it.`,
+reading a value and writing it. Without it (the default, since other clients would see its
+leases), a change that the service makes in that moment is undone in the target: compare
+afterwards, and delete there what differs.
+
+A source cluster must not be resharded meanwhile: keys that move to a master whose list is
+done are missed. Compare with "hearth verify" if it was, and copy once more, with a new state.`,
 		Flags: append(endpointFlags(),
 			&cli.StringFlag{Name: "state", Usage: "`FILE` for checkpoints; a copy with the same file goes on", TakesFile: true},
 			&cli.BoolFlag{Name: "overwrite", Usage: "replace what the target holds"},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -18,7 +19,8 @@ func deleteCommand(stdout, stderr io.Writer) *cli.Command {
 		Usage:     "delete the values whose keys begin with a prefix",
 		UsageText: "hearth delete --at URL --prefix TEXT [--dry-run] [options]",
 		Description: `This clears one of two stores that share servers, where a flush would take away the other's
-values too. Placeholders of loads and deletes stay: they end by themselves. Services may go on
+values too. Placeholders of loads and deletes stay, those too that come meanwhile: they end by
+themselves. Services may go on
 meanwhile; what they write may be deleted or not. With --except alone, everything else on the
 servers is deleted.`,
 		Flags: []cli.Flag{
@@ -28,8 +30,8 @@ servers is deleted.`,
 			&cli.StringFlag{Name: "except", Usage: "no keys that begin with `TEXT`"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "change nothing, count what would be deleted", Aliases: []string{"n"}},
 			&cli.IntFlag{Name: "workers", Usage: "`NUMBER` of workers", Value: 4, Validator: atLeast(1)},
-			&cli.FloatFlag{Name: "rate", Usage: "at most `KEYS` per second; 0 = as fast as it goes"},
-			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` a server may take for a batch", Value: defaultTimeout},
+			&cli.FloatFlag{Name: "rate", Usage: "at most `KEYS` per second; 0 = as fast as it goes", Validator: notBelowZero[float64]},
+			&cli.DurationFlag{Name: "timeout", Usage: "`TIME` a server may take for a batch", Value: defaultTimeout, Validator: notBelowZero[time.Duration]},
 			patienceFlag("the command"),
 			&cli.BoolFlag{Name: "json", Usage: "print the report as one line of JSON"},
 			&cli.BoolFlag{Name: "quiet", Usage: "say nothing of servers that are asked again", Aliases: []string{"q"}},
@@ -44,7 +46,7 @@ type deleteReport struct {
 	At      string   `json:"at"`
 	DryRun  bool     `json:"dry_run"`
 	Deleted int64    `json:"deleted"`  // in a dry run: would be
-	Left    int64    `json:"left_out"` // placeholders, lists, hashes
+	Left    int64    `json:"left_out"` // placeholders, lists, hashes, or changed meanwhile
 	Seconds float64  `json:"seconds"`
 	Remarks []string `json:"remarks,omitempty"`
 	Error   string   `json:"error,omitempty"`
@@ -104,7 +106,7 @@ func (r *deleteReport) write(w io.Writer) {
 	}
 	fmt.Fprintf(w, "%-9s %s keys of %s in %.1f s\n", verb, thousands(r.Deleted), r.At, r.Seconds)
 	if r.Left > 0 {
-		fmt.Fprintf(w, "left      %s (placeholders, which end by themselves, or lists, hashes and the like)\n", thousands(r.Left))
+		fmt.Fprintf(w, "left      %s (placeholders, which end by themselves, lists, hashes and the like, or changed meanwhile)\n", thousands(r.Left))
 	}
 	for _, text := range r.Remarks {
 		fmt.Fprintln(w, "note:", text)

@@ -14,11 +14,14 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"regexp"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -66,52 +69,101 @@ func main() {
 // run is the program; it returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	logging.Disable() // what the client has to say comes back as errors
-	err := app(stdout, stderr).Run(ctx, args)
+	at := &place{command: "hearth", stdout: counted{w: stdout}}
+	err := app(at, stderr).Run(ctx, args)
 	if err == nil {
 		return exitOK
 	}
-	code := exitUsage // what the library finds wrong is the command line
-	var e *exitError
-	if errors.As(err, &e) {
-		code = e.code
+	code, text := exitUsage, ""
+	if e, ok := errors.AsType[*exitError](err); ok {
+		code, text = e.code, err.Error()
+	} else { // what the library finds wrong is the command line
+		text = redacted(err.Error())
 	}
-	if text := err.Error(); text != "" {
+	if at.json && at.stdout.n == 0 {
+		_ = json.NewEncoder(&at.stdout).Encode(failure{text})
+	}
+	if text != "" {
 		fmt.Fprintln(stderr, "hearth:", text)
 	}
 	if code == exitUsage {
-		fmt.Fprintln(stderr, `Try "hearth help" or "hearth help copy".`)
+		fmt.Fprintf(stderr, "Try \"%s --help\".\n", at.command)
 	}
 	return code
 }
 
-func app(stdout, stderr io.Writer) *cli.Command {
+// place is how far a run has come.
+type place struct {
+	command string // with the commands above it
+	json    bool   // it was asked for a line of JSON
+	stdout  counted
+}
+
+// failure is what --json prints where there is no report.
+type failure struct {
+	Error string `json:"error"`
+}
+
+// counted counts what is written.
+type counted struct {
+	w io.Writer
+	n int
+}
+
+func (c *counted) Write(b []byte) (int, error) {
+	c.n += len(b)
+	return c.w.Write(b)
+}
+
+var urls = regexp.MustCompile(`[a-z+]+://[^\s"]+`)
+
+// redacted takes the passwords off the URLs in what the library says of a command line.
+func redacted(text string) string { return urls.ReplaceAllStringFunc(text, bulk.Redact) }
+
+// version is the one that the command was built as.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func app(at *place, stderr io.Writer) *cli.Command {
+	stdout := &at.stdout
 	root := &cli.Command{
-		Name:  "hearth",
-		Usage: "move caches between servers",
+		Name:    "hearth",
+		Version: version(),
+		Usage:   "move caches between servers",
 		Description: "Servers are named by URLs:\n" + bulk.Forms + `
 
 A URL with a password is better kept in the environment than on the command line: HEARTH_FROM,
-HEARTH_TO and HEARTH_RECORD stand for --from, --to and --record.
+HEARTH_TO, HEARTH_AT and HEARTH_RECORD stand for --from, --to, --at and --record.
 
 Exit codes: 0 all went well; 1 some keys failed or differ, or the work is not complete;
 2 the command was not understood; 3 a server cannot be reached.`,
 		Commands: []*cli.Command{copyCommand(stdout, stderr), verifyCommand(stdout, stderr), deleteCommand(stdout, stderr), phaseCommand(stdout, stderr)},
 		Action:   unknown,
 	}
-	prepare(root, stdout, stderr)
+	prepare(root, at, stderr)
 	return root
 }
 
-// prepare lets errors come back instead of ending the process or printing the whole help.
-func prepare(c *cli.Command, stdout, stderr io.Writer) {
-	c.Writer, c.ErrWriter = stdout, stderr
-	c.Suggest = true
+// prepare lets errors come back instead of ending the process or printing the whole help, and
+// notes which command they come from.
+func prepare(c *cli.Command, at *place, stderr io.Writer) {
+	c.Writer, c.ErrWriter = &at.stdout, stderr
 	c.ExitErrHandler = func(context.Context, *cli.Command, error) {}
-	c.OnUsageError = func(_ context.Context, _ *cli.Command, err error, _ bool) error {
-		return &exitError{exitUsage, err}
+	c.OnUsageError = func(_ context.Context, c *cli.Command, err error, _ bool) error {
+		at.command = c.FullName()
+		return &exitError{exitUsage, errors.New(redacted(err.Error()))}
+	}
+	action := c.Action
+	c.Action = func(ctx context.Context, c *cli.Command) error {
+		at.command, at.json = c.FullName(), c.Bool("json")
+		return action(ctx, c)
 	}
 	for _, sub := range c.Commands {
-		prepare(sub, stdout, stderr)
+		prepare(sub, at, stderr)
 	}
 }
 
@@ -125,7 +177,11 @@ func unknown(_ context.Context, c *cli.Command) error {
 	}
 	known := strings.Join(names, ", ")
 	if name := c.Args().First(); name != "" {
-		return usage("there is no command %q; there are %s", name, known)
+		hint := ""
+		if near := cli.SuggestCommand(c.Commands, name); near != "" {
+			hint = fmt.Sprintf(" (did you mean %q?)", near)
+		}
+		return usage("there is no command %q%s; there are %s", bulk.Redact(name), hint, known)
 	}
 	return usage("which command? There are %s", known)
 }
@@ -178,8 +234,8 @@ func endpointFlags() []cli.Flag {
 		&cli.StringFlag{Name: "strip-prefix", Usage: "take `TEXT` off the keys; keys without it are left out"},
 		&cli.StringFlag{Name: "add-prefix", Usage: "put `TEXT` in front of the keys, after that"},
 		&cli.IntFlag{Name: "workers", Usage: "`NUMBER` of workers", Value: 4, Validator: atLeast(1)},
-		&cli.FloatFlag{Name: "rate", Usage: "at most `KEYS` per second; 0 = as fast as it goes"},
-		&cli.DurationFlag{Name: "timeout", Usage: "`TIME` a server may take for a batch", Value: defaultTimeout},
+		&cli.FloatFlag{Name: "rate", Usage: "at most `KEYS` per second; 0 = as fast as it goes", Validator: notBelowZero[float64]},
+		&cli.DurationFlag{Name: "timeout", Usage: "`TIME` a server may take for a batch", Value: defaultTimeout, Validator: notBelowZero[time.Duration]},
 		&cli.BoolFlag{Name: "hash-keys", Usage: "let memcached hold keys that it cannot hold under a hash, as hearth's driver does (other clients cannot find these)"},
 		&cli.BoolFlag{Name: "json", Usage: "print the report as one line of JSON"},
 		&cli.BoolFlag{Name: "quiet", Usage: "no progress", Aliases: []string{"q"}},
@@ -188,7 +244,14 @@ func endpointFlags() []cli.Flag {
 
 // patienceFlag is for work that goes on after a server was away.
 func patienceFlag(work string) cli.Flag {
-	return &cli.DurationFlag{Name: "patience", Usage: "`TIME` a server may be away before " + work + " gives up", Value: 30 * time.Second}
+	return &cli.DurationFlag{Name: "patience", Usage: "`TIME` a server may be away before " + work + " gives up", Value: 30 * time.Second, Validator: notBelowZero[time.Duration]}
+}
+
+func notBelowZero[T float64 | time.Duration](n T) error {
+	if !(n >= 0) { // nor NaN
+		return fmt.Errorf("%v is below 0", n)
+	}
+	return nil
 }
 
 func atLeast(least int) func(int) error {

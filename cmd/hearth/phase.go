@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"time"
 
@@ -22,7 +23,7 @@ func phaseCommand(stdout, stderr io.Writer) *cli.Command {
 		return append([]cli.Flag{
 			&cli.StringFlag{Name: "record", Usage: "`URL` of the server that keeps the fleet record", Sources: cli.EnvVars("HEARTH_RECORD")},
 			&cli.StringFlag{Name: "name", Usage: "`KEY` of the record, FleetConfig.Key of the service"},
-			&cli.DurationFlag{Name: "dead-after", Usage: "FleetConfig.DeadAfter of the service", Value: fallback.DefaultDeadAfter},
+			&cli.DurationFlag{Name: "dead-after", Usage: "FleetConfig.DeadAfter of the service", Value: fallback.DefaultDeadAfter, Validator: notBelowZero[time.Duration]},
 			&cli.BoolFlag{Name: "json", Usage: "print the record as one line of JSON"},
 		}, more...)
 	}
@@ -38,7 +39,7 @@ func phaseCommand(stdout, stderr io.Writer) *cli.Command {
 clocks are compared: a process counts as gone when the command itself has seen no report of it
 for --dead-after.`,
 				Flags: flags(&cli.DurationFlag{
-					Name: "watch", Value: fallback.DefaultDeadAfter,
+					Name: "watch", Value: fallback.DefaultDeadAfter, Validator: notBelowZero[time.Duration],
 					Usage: "watch for reports for this `TIME` at most; 0 = one look, which cannot tell who is gone",
 				}),
 				Action: func(ctx context.Context, c *cli.Command) error { return getPhase(ctx, c, stdout) },
@@ -50,8 +51,12 @@ for --dead-after.`,
 up; the fleet then stays where it is, and the same command goes on. Every phase can be gone
 back from. What it waits for is said on stderr meanwhile, with --json as lines of JSON
 ({"to","waiting","because","error","seconds"}); the result is on stdout, with --json as one line
-that has an "error" if the fleet is not there.`,
-				Flags:  flags(&cli.DurationFlag{Name: "wait", Usage: "`TIME` to wait for the processes", Value: time.Minute}),
+that has an "error" if the fleet is not there. A record without a process is not moved unless
+--empty says that none is running: the name may be another fleet's, or mistyped.`,
+				Flags: flags(
+					&cli.DurationFlag{Name: "wait", Usage: "`TIME` to wait for the processes", Value: time.Minute, Validator: notBelowZero[time.Duration]},
+					&cli.BoolFlag{Name: "empty", Usage: "move the record though no process has joined"},
+				),
 				Action: func(ctx context.Context, c *cli.Command) error { return setPhase(ctx, c, stdout, stderr) },
 			},
 			{
@@ -145,7 +150,8 @@ func (r *record) read(ctx context.Context) (now fallback.Record, err error) {
 
 // failed tells a record that does not answer any more from a fleet that is not ready.
 func (r *record) failed(err error) error {
-	if errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnknown) {
+	late := errors.Is(err, context.DeadlineExceeded) // an attempt that got no answer; a fleet that is not ready is a WaitError
+	if late || errors.Is(err, backends.ErrUnavailable) || errors.Is(err, backends.ErrUnknown) {
 		return &exitError{exitConnect, fmt.Errorf("cannot reach %s: %w", r.url, err)}
 	}
 	return &exitError{exitFailed, err}
@@ -174,7 +180,17 @@ func phaseOf(c *cli.Command) (fallback.Phase, error) {
 	text := strings.Join(c.Args().Slice(), " ")
 	to, err := fallback.ParsePhase(text)
 	if err != nil {
-		return 0, usage("there is no phase %q: there are old, mirror, ramp 25%%, new and retire", text)
+		var shown []string
+		for _, a := range c.Args().Slice() {
+			shown = append(shown, bulk.Redact(a))
+		}
+		return 0, usage("there is no phase %q: there are old, mirror, ramp 25%%, new and retire", strings.Join(shown, " "))
+	}
+	if share, ok := strings.CutPrefix(strings.ToLower(text), "ramp"); ok {
+		percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(share, "%")), 64)
+		if err != nil || to == fallback.PhaseMirror && percent != 0 || to == fallback.PhaseNew && percent != 100 {
+			return 0, usage("%q rounds to %v: a ramp has steps of 0.01%%, from 0.01%% to 99.99%%", text, to)
+		}
 	}
 	return to, nil
 }
@@ -193,6 +209,9 @@ func setPhase(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) err
 		return err
 	}
 	defer r.close()
+	if len(was.Processes) == 0 && !c.Bool("empty") {
+		return &exitError{exitFailed, fmt.Errorf("no process has joined under %q on %s, so this would move nobody; is the name that of FleetConfig.Key, with the prefix of its store? If no process is running, add --empty", r.key, r.url)}
+	}
 	if !w.json {
 		fmt.Fprintf(stderr, "%v -> %v, %d processes\n", was.Phase, to, len(was.Processes))
 	}
@@ -245,13 +264,16 @@ func forgetProcess(ctx context.Context, c *cli.Command, stdout io.Writer) error 
 	if name == "" {
 		return usage("which process? \"hearth phase get\" names them")
 	}
+	if more := c.Args().Get(1); more != "" {
+		return usage("unexpected argument %q", bulk.Redact(more))
+	}
 	r, was, err := openRecord(ctx, c, nil)
 	if err != nil {
 		return err
 	}
 	defer r.close()
 	if _, ok := was.Processes[name]; !ok {
-		return usage("no process %q is in the record", name)
+		return &exitError{exitFailed, fmt.Errorf("no process %q is in the record", bulk.Redact(name))}
 	}
 	if err := r.fleet.Forget(ctx, name); err != nil {
 		return r.failed(err)

@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -159,5 +161,46 @@ func TestPhase_ARecordThatWentAwayIsNoFleetThatIsNotReady(t *testing.T) {
 	<-done
 	if code != exitConnect || !strings.Contains(stderr, "cannot reach "+record) {
 		t.Errorf("%d, %s", code, stderr)
+	}
+}
+
+// A record that was made under a mistyped name has nobody to move.
+func TestPhase_NobodyIsMovedUnlessThatIsSaid(t *testing.T) {
+	_, record := startRedis(t)
+	at := []string{"--record", record, "--name", "odrers"}
+	phase := func(command string, args ...string) (int, string, string) {
+		return hearth(t, append(append([]string{"phase", command}, at...), args...)...)
+	}
+	if code, _, stderr := phase("init"); code != exitOK {
+		t.Fatal(stderr)
+	}
+	code, stdout, stderr := phase("set", "new")
+	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "no process has joined") || !strings.Contains(stderr, "--empty") {
+		t.Errorf("%d, %q, %q", code, stdout, stderr)
+	}
+	if code, stdout, _ := phase("set", "--json", "new"); code != exitFailed || !strings.Contains(stdout, "no process has joined") {
+		t.Errorf("%d, %q", code, stdout)
+	}
+	if _, stdout, _ := phase("get"); !strings.Contains(stdout, "phase   old") {
+		t.Errorf("it was moved: %q", stdout)
+	}
+	if code, stdout, stderr := phase("set", "--empty", "new"); code != exitOK || !strings.Contains(stdout, "phase   new") {
+		t.Errorf("%d, %q, %q", code, stdout, stderr)
+	}
+	if code, _, stderr := phase("forget", "web-1"); code != exitFailed || !strings.Contains(stderr, "web-1") {
+		t.Errorf("%d, %q", code, stderr)
+	}
+}
+
+func TestPhase_NoAnswerInTimeIsNoFleetThatIsNotReady(t *testing.T) {
+	r := &record{url: "redis://h"}
+	for err, want := range map[error]int{
+		fmt.Errorf("read the fleet record: %w", context.DeadlineExceeded): exitConnect,
+		&fallback.WaitError{To: fallback.PhaseNew}:                        exitFailed,
+		fallback.ErrOvertaken:                                             exitFailed,
+	} {
+		if e, ok := errors.AsType[*exitError](r.failed(err)); !ok || e.code != want {
+			t.Errorf("%v: %+v, want code %d", err, e, want)
+		}
 	}
 }

@@ -35,12 +35,18 @@ type copyReport struct {
 	Error     string           `json:"error,omitempty"`
 }
 
+// unfenced is what is to be known of a copy without leases.
+const unfenced = "the copy was not fenced: what a service changed meanwhile may be older in the target; if one was running, compare with \"hearth verify\""
+
 func newCopyReport(j *bulk.Job, r bulk.Report, err error) *copyReport {
 	c := &copyReport{
 		Command: "copy", From: j.From.String(), To: j.To.String(), DryRun: j.DryRun, Complete: r.Complete, Resumed: r.Resumed,
 		Listed: r.Listed, Copied: r.Fates[bulk.Copied], Skipped: r.Skipped(), Filtered: r.Fates[bulk.Filtered],
 		Failed: r.Fates[bulk.Failed], Bytes: r.Bytes, FlagsLost: r.FlagsLost, NoExpiry: r.NoExpiry,
 		Seconds: r.Seconds, Rate: r.PerSecond, Failures: r.Samples, Remarks: r.Remarks,
+	}
+	if j.Mode != bulk.Fenced && !j.DryRun {
+		c.Remarks = append(slices.Clip(c.Remarks), unfenced)
 	}
 	if err != nil {
 		c.Error = err.Error()

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -20,15 +21,16 @@ func verifyCommand(stdout, stderr io.Writer) *cli.Command {
 		Description: `Every sampled key of --from is looked up in --to under the name that a copy would give it. A
 key that differs is read again before it counts, since the service may have changed it in
 between. With --both-ways a sample of the keys of --to is looked up in --from too, which finds
-what was written to --to alone. Values are never shown. Exit code 1 if anything differs.
+what was written to --to alone. Values are never shown. Exit code 1 if anything differs, or no
+key was compared: a prefix may be mistyped.
 
 A value of another client in --from that --to has in a frame of hearth's is counted as reframed:
 fallback's Config.Legacy makes such values, and nobody here can tell whether the two mean the
 same. With --strict it differs.`,
 		Flags: append(endpointFlags(),
-			&cli.IntFlag{Name: "sample", Usage: "about `NUMBER` keys, chosen at random; 0 = all", Value: 10_000, Validator: atLeast(0)},
+			&cli.IntFlag{Name: "sample", Usage: "`NUMBER` of keys, chosen at random among those wanted; 0 = all", Value: 10_000, Validator: atLeast(0)},
 			&cli.IntFlag{Name: "seed", Usage: "another `NUMBER` chooses another sample"},
-			&cli.DurationFlag{Name: "ttl-tolerance", Usage: "`TIME` by which lifetimes may differ", Value: 2 * time.Second},
+			&cli.DurationFlag{Name: "ttl-tolerance", Usage: "`TIME` by which lifetimes may differ", Value: 2 * time.Second, Validator: notBelowZero[time.Duration]},
 			&cli.BoolFlag{Name: "both-ways", Usage: "also look for keys that only --to has"},
 			&cli.BoolFlag{Name: "strict", Usage: "values that were reframed differ"},
 			patienceFlag("the comparison"),
@@ -55,6 +57,8 @@ type verifyReport struct {
 	Error       string           `json:"error,omitempty"`
 }
 
+var errNothingCompared = errors.New("no key was compared: are --from, --prefix, --match and --except what they should be?")
+
 func runVerify(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) error {
 	from, to, err := open(ctx, c, optionsOf(c))
 	if err != nil {
@@ -79,6 +83,12 @@ func runVerify(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) er
 	for d, n := range found.Diffs {
 		r.Differences[bulk.Difference(d).String()] = n
 	}
+	switch {
+	case err != nil:
+		err = fmt.Errorf("the comparison is not complete: %w", err)
+	case found.Compared == 0 && found.Different() == 0:
+		err = errNothingCompared
+	}
 	if err != nil {
 		r.Error = err.Error()
 	}
@@ -89,7 +99,7 @@ func runVerify(ctx context.Context, c *cli.Command, stdout, stderr io.Writer) er
 	}
 	switch n := found.Different(); {
 	case err != nil:
-		return &exitError{exitFailed, fmt.Errorf("the comparison is not complete: %w", err)}
+		return &exitError{exitFailed, err}
 	case n > 0:
 		return &exitError{exitFailed, fmt.Errorf("%d of %d keys differ", n, found.Compared+found.Back)}
 	}

@@ -3,6 +3,7 @@ package bulk
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -19,19 +20,22 @@ type Removal struct {
 	// Trouble is called with what a server said when it is about to be asked again. It may be
 	// called by several goroutines at a time. nil = nobody hears of it.
 	Trouble func(string)
+
+	between func() // tests only: runs between reading and deleting
 }
 
 // Removed is what a removal came to.
 type Removed struct {
 	Deleted int64    // in a dry run: would be
-	Left    int64    // begin like the others and are no values: placeholders, lists, hashes
+	Left    int64    // begin like the others and are no values (placeholders, lists, hashes), or changed meanwhile
 	Remarks []string // what is to be known of the list of keys
 	Seconds float64
 }
 
 // Delete deletes the values whose keys begin with Filter.Prefix and not with Filter.Except, while services go on: what they
 // write meanwhile may be deleted or not. Placeholders of loads and deletes stay, since they end by
-// themselves and keep older values from coming back. Where a memcached holds keys under their hash
+// themselves and keep older values from coming back, those too that replace a value after it was
+// read. Where a memcached holds keys under their hash
 // the prefix is looked for in what they stand for.
 func Delete(ctx context.Context, d Removal) (Removed, error) {
 	if d.At == nil || d.Filter.Prefix == "" && d.Filter.Except == "" {
@@ -64,15 +68,15 @@ func Delete(ctx context.Context, d Removal) (Removed, error) {
 				for len(b.keys) > 0 && ctx.Err() == nil {
 					n := min(200, len(b.keys))
 					deleted, left, err := d.remove(ctx, limiter, at, b.server, b.keys[:n])
+					mu.Lock()
+					sum.Deleted += deleted
+					sum.Left += left
+					mu.Unlock()
 					if err != nil {
 						cancel(err)
 						break
 					}
 					b.keys = b.keys[n:]
-					mu.Lock()
-					sum.Deleted += deleted
-					sum.Left += left
-					mu.Unlock()
 				}
 			}
 		})
@@ -129,8 +133,22 @@ func (d *Removal) remove(ctx context.Context, limiter *pace, at session, server 
 			left++
 		}
 	}
-	if !d.DryRun {
-		err = try(ctx, d.Patience, d.Trouble, func() (bool, error) { return false, at.remove(ctx, server, gone) })
+	if d.DryRun {
+		return int64(len(gone)), left, nil
 	}
-	return int64(len(gone)), left, err
+	if d.between != nil {
+		d.between()
+	}
+	err = try(ctx, d.Patience, d.Trouble, func() (bool, error) { return false, at.remove(ctx, server, gone) })
+	for _, r := range gone {
+		switch r.Fate {
+		case Expired:
+			deleted++
+		case Changed:
+			left++
+		case Failed:
+			err = errors.Join(err, fmt.Errorf("%s: %w", printable(r.Key), r.Err))
+		}
+	}
+	return deleted, left, err
 }

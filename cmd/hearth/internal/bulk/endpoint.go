@@ -63,7 +63,8 @@ type session interface {
 	fill(ctx context.Context, recs []*Record) error
 	// release gives leases back that are still there.
 	release(ctx context.Context, recs []*Record) error
-	// remove deletes the records by Listed on the server that listed them.
+	// remove deletes the records by Listed on the server that listed them, after read. What was
+	// read as a value and is a placeholder by now stays. Fates are Expired, Changed or Failed.
 	remove(ctx context.Context, server int, recs []*Record) error
 	close()
 }

@@ -139,11 +139,7 @@ func (e *memEnd) dump(ctx context.Context, server int) ([]byte, error) {
 		}
 		switch {
 		case strings.HasPrefix(said.line, "BUSY"):
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			}
+			return nil, fmt.Errorf("it lists its keys for somebody else: %w", said)
 		case what == "hash" && strings.HasPrefix(said.line, "CLIENT_ERROR"):
 			what = "all"
 			e.remark(fmt.Sprintf("%s cannot list its keys by their hash (metadump hash): keys that are used meanwhile may be missing from its list, about 4 %% under traffic", e.servers[server].addr))

@@ -149,10 +149,10 @@ func (s *memSession) read(ctx context.Context, server int, recs []*Record) error
 }
 
 func askValue(req []byte, r *Record) []byte {
-	return append(append(append(req, "mg "...), wireKey(r)...), " v f t\r\n"...)
+	return append(append(append(req, "mg "...), wireKey(r)...), " v f t c\r\n"...)
 }
 
-// takeValue returns what reads "VA size f<flags> t<seconds>" and the value, or "EN" for none.
+// takeValue returns what reads "VA size f<flags> t<seconds> c<id>" and the value, or "EN" for none.
 // Lifetimes count from asked: an answer that was long on its way makes nothing live longer.
 func takeValue(asked time.Time) func(*Record, []byte, *memConn) error {
 	return func(r *Record, line []byte, c *memConn) error { return r.takeAnswer(asked, line, c) }
@@ -172,6 +172,12 @@ func (r *Record) takeAnswer(asked time.Time, line []byte, c *memConn) error {
 	for len(rest) > 0 {
 		field, rest, _ = bytes.Cut(rest, []byte{' '})
 		if len(field) < 2 {
+			continue
+		}
+		if field[0] == 'c' {
+			if r.seen, err = strconv.ParseUint(string(field[1:]), 10, 64); err != nil {
+				return fmt.Errorf("unexpected answer %.60q", line)
+			}
 			continue
 		}
 		n, err := strconv.ParseInt(string(field[1:]), 10, 64)

@@ -143,7 +143,18 @@ func (s *memSession) release(ctx context.Context, recs []*Record) error {
 }
 
 func (s *memSession) remove(ctx context.Context, server int, recs []*Record) error {
-	return s.pipeline(ctx, server, recs, func(req []byte, r *Record) []byte {
-		return append(append(append(req, "md "...), r.Listed...), "\r\n"...)
-	}, func(*Record, []byte, *memConn) error { return nil })
+	return s.pipeline(ctx, server, pending(recs), func(req []byte, r *Record) []byte {
+		req = append(append(append(req, "md "...), r.Listed...), " C"...)
+		return append(strconv.AppendUint(req, r.seen, 10), "\r\n"...)
+	}, func(r *Record, line []byte, _ *memConn) error {
+		if bytes.HasPrefix(line, []byte("NF")) { // also if the answer to a first attempt was lost
+			r.Fate = Expired
+			return nil
+		}
+		if err := stored(r, line, Changed); err != nil || r.Fate == Changed {
+			return err
+		}
+		r.Fate = Expired
+		return nil
+	})
 }

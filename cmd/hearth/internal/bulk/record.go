@@ -50,6 +50,7 @@ type Record struct {
 
 	token []byte // the lease in the target, of a fenced copy
 	cas   uint64 // and its id, where memcached keeps it
+	seen  uint64 // the id of the value that was read, where memcached keeps it
 	lost  bool   // had flags, and the target keeps none
 }
 

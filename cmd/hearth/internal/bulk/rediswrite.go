@@ -92,10 +92,16 @@ const (
 	fillSource = `if redis.call('GET',KEYS[1]) ~= ARGV[1] then return 0 end
 if ARGV[3] == '0' then redis.call('SET',KEYS[1],ARGV[2]) else redis.call('SET',KEYS[1],ARGV[2],'PX',ARGV[3]) end
 return 1`
+	// A value that cannot be a placeholder is not sent back to be compared: it may be large.
+	removeSource = `if redis.call('TYPE',KEYS[1]).ok ~= 'string' then return redis.call('EXISTS',KEYS[1]) == 0 and 1 or 0 end
+local n,head = redis.call('STRLEN',KEYS[1]),redis.call('GETRANGE',KEYS[1],0,1)
+for i=1,#ARGV,2 do if n == tonumber(ARGV[i+1]) and head == ARGV[i] then return 0 end end
+redis.call('UNLINK',KEYS[1])
+return 1`
 	releaseSource = `if redis.call('GET',KEYS[1]) == ARGV[1] then return redis.call('DEL',KEYS[1]) end return 0`
 )
 
-var fillHash, releaseHash = redis.NewScript(fillSource).Hash(), redis.NewScript(releaseSource).Hash()
+var fillHash, releaseHash, removeHash = redis.NewScript(fillSource).Hash(), redis.NewScript(releaseSource).Hash(), redis.NewScript(removeSource).Hash()
 
 func (e *redisEnd) fill(ctx context.Context, recs []*Record) error {
 	open, ttls := e.storable(recs)
@@ -133,15 +139,25 @@ func (e *redisEnd) release(ctx context.Context, recs []*Record) error {
 }
 
 func (e *redisEnd) remove(ctx context.Context, _ int, recs []*Record) error {
-	if len(recs) == 0 {
+	open := pending(recs)
+	if len(open) == 0 {
 		return nil
 	}
-	pipe := e.client.Pipeline()
-	for _, r := range recs {
-		pipe.Unlink(ctx, r.Listed)
+	if err := e.loadScripts(ctx); err != nil {
+		return err
 	}
-	_, err := pipe.Exec(ctx)
-	return err
+	lease := string([]byte{wire.Magic, byte(wire.Lease)})
+	tombstone := string([]byte{wire.Magic, byte(wire.Tombstone)})
+	pipe := e.client.Pipeline()
+	for _, r := range open {
+		pipe.EvalSha(ctx, removeHash, []string{r.Listed}, lease, wire.LeaseLen, tombstone, wire.TombstoneLen)
+	}
+	return settle(ctx, pipe, open, func(i int, cmd redis.Cmder) {
+		open[i].Fate = Expired
+		if n, _ := cmd.(*redis.Cmd).Int(); n == 0 {
+			open[i].Fate = Changed
+		}
+	})
 }
 
 // loadScripts makes sure that every master knows the scripts: it costs one round trip a batch,
@@ -151,6 +167,7 @@ func (e *redisEnd) loadScripts(ctx context.Context) error {
 		pipe := c.Pipeline()
 		pipe.ScriptLoad(ctx, fillSource)
 		pipe.ScriptLoad(ctx, releaseSource)
+		pipe.ScriptLoad(ctx, removeSource)
 		_, err := pipe.Exec(ctx)
 		return err
 	}

@@ -20,7 +20,8 @@ import (
 type Check struct {
 	From, To *Endpoint
 	Filter   Filter
-	// Sample is about how many keys to compare, chosen at random over all of them. 0 = all.
+	// Sample is how many keys to compare, chosen at random over all that the filter keeps. They
+	// are held in memory until all are listed. 0 = all.
 	Sample int64
 	// Seed chooses another sample.
 	Seed uint64
@@ -142,10 +143,6 @@ func (v *Check) try(ctx context.Context, f func() (progressed bool, err error)) 
 
 // sweep lists the keys of one endpoint and has workers compare a sample of them with the other.
 func (v *Check) sweep(ctx context.Context, found *Findings, limiter *pace, of, with *Endpoint, f Filter, compare func(*comparer, context.Context, int, []string) error) error {
-	limit := uint64(math.MaxUint64)
-	if n := of.estimate(ctx); v.Sample > 0 && n > v.Sample {
-		limit = uint64(float64(v.Sample) / float64(n) * math.MaxUint64)
-	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	todo := make(chan batch, v.Workers)
@@ -171,6 +168,15 @@ func (v *Check) sweep(ctx context.Context, found *Findings, limiter *pace, of, w
 			found.add(w.found)
 		})
 	}
+	give := func(b batch) error {
+		select {
+		case todo <- b:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	chosen := lot{most: int(v.Sample), seed: v.Seed}
 	from := ""
 	err := v.try(ctx, func() (progressed bool, err error) {
 		err = of.scan(ctx, from, &f, func(b batch) error {
@@ -178,40 +184,27 @@ func (v *Check) sweep(ctx context.Context, found *Findings, limiter *pace, of, w
 			if b.next != "" {
 				from = b.next
 			}
-			kept := b.keys[:0]
-			for _, k := range b.keys {
-				if limit == math.MaxUint64 || sampled(k, v.Seed) <= limit {
-					kept = append(kept, k)
-				}
-			}
-			if b.keys = kept; len(kept) == 0 {
-				return nil
-			}
-			select {
-			case todo <- b:
-				return nil
-			case <-ctx.Done():
+			if v.Sample > 0 {
+				chosen.add(b)
 				return ctx.Err()
 			}
+			return give(b)
 		})
 		return progressed, err
 	})
+	if err == nil {
+		for _, b := range chosen.batches() {
+			if err = give(b); err != nil {
+				break
+			}
+		}
+	}
 	close(todo)
 	workers.Wait()
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
-}
-
-// sampled gives every key a number, the same in every run with the same seed.
-func sampled(key string, seed uint64) uint64 {
-	h := xxhash.Sum64String(key) ^ seed
-	h ^= h >> 30
-	h *= 0xbf58476d1ce4e5b9
-	h ^= h >> 27
-	h *= 0x94d049bb133111eb
-	return h ^ h>>31
 }
 
 // comparer is one worker of a check.

@@ -1,6 +1,8 @@
 package bulk
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -190,5 +192,52 @@ func TestCopy_DecrementedCountersCanBeCountedOn(t *testing.T) {
 	mustCopy(t, Job{From: a, To: b})
 	if v, _, _ := again.get("n"); v != "5  " {
 		t.Errorf("memcached to memcached: %q", v)
+	}
+}
+
+// The sample is one of the keys that are wanted, however many others are on the server.
+func TestVerify_DrawsItsSampleFromTheKeysThatAreWanted(t *testing.T) {
+	for name, start := range map[string]func() server{
+		"redis":     func() server { return startRedis(t) },
+		"memcached": func() server { return startMemcached(t, 1) },
+	} {
+		from, to := start(), startRedis(t)
+		fill(t, from, 5000)
+		for i := range 60 {
+			from.set(fmt.Sprint("p:", i), "v", 0, 0)
+			to.set(fmt.Sprint("p:", i), "v", 0, 0)
+		}
+		a, b := openBoth(t, from.url(), to.url(), Options{})
+		for sample, want := range map[int64]int64{50: 50, 60: 60, 1000: 60, 0: 60} {
+			f, err := Verify(t.Context(), Check{From: a, To: b, Filter: Filter{Prefix: "p:"}, Sample: sample})
+			if err != nil || f.Compared != want || f.Equal != want {
+				t.Errorf("%s: %d of 60 wanted: %+v, %v", name, sample, f, err)
+			}
+		}
+		f, err := Verify(t.Context(), Check{From: a, To: b, Sample: 700, Seed: 1})
+		if err != nil || f.Compared != 700 {
+			t.Errorf("%s: of all: %+v, %v", name, f, err)
+		}
+	}
+}
+
+func TestLot_DrawsAKeyOnceHoweverOftenItIsListed(t *testing.T) {
+	drawn := func(most int, keys ...string) (all []string) {
+		l := lot{most: most}
+		for _, k := range keys {
+			l.add(batch{keys: []string{k, k}})
+		}
+		for _, b := range l.batches() {
+			all = append(all, b.keys...)
+		}
+		slices.Sort(all)
+		return all
+	}
+	once, again := drawn(3, "a", "b", "c", "d", "e"), drawn(3, "e", "a", "d", "b", "a", "c", "e")
+	if len(once) != 3 || !slices.Equal(once, again) {
+		t.Errorf("drew %q and %q", once, again)
+	}
+	if got := drawn(9, "b", "a", "b"); !slices.Equal(got, []string{"a", "b"}) {
+		t.Errorf("drew %q", got)
 	}
 }

@@ -106,8 +106,11 @@ var errUnreadable = errors.New("fallback: the fleet record cannot be read")
 // update changes the record by compare-and-swap until that succeeds, ctx ends, or the store
 // does not answer. Where there is none it is made of what this process knows; if that is
 // nothing, it is ErrNoRecord, unless the caller may found one.
+//
+// Whoever was overtaken pauses, longer each time: of many that try at once only one succeeds, and
+// the vain tries of the others are what makes the server slow for all.
 func (f *Fleet) update(ctx context.Context, found bool, change func(*Record) error) error {
-	for {
+	for tries := 0; ; tries++ {
 		it, err := f.cfg.Store.Get(ctx, f.cfg.Key)
 		known := f.Record()
 		var r Record
@@ -157,11 +160,15 @@ func (f *Fleet) update(ctx context.Context, found bool, change func(*Record) err
 		default:
 			return fmt.Errorf("fallback: write the fleet record: %w", err)
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		d := min(overtaken<<min(tries, 16), f.cfg.Heartbeat/4)
+		if err := pause(ctx, jitter(d, d*3/4)); err != nil {
+			return fmt.Errorf("fallback: others kept changing the fleet record: %w", err)
 		}
 	}
 }
+
+// overtaken is the first pause of who was overtaken: a few round trips.
+const overtaken = 2 * time.Millisecond
 
 // tell says what became of the record.
 func (f *Fleet) tell(was, is Record, news string) {

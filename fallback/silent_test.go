@@ -298,3 +298,82 @@ func TestFleet_ChangesWaitForARecordThatHangsOnceAHeartbeat(t *testing.T) {
 		<-done
 	})
 }
+
+// queue answers one request at a time, as a server does: who tries in vain keeps the others waiting.
+type queue struct {
+	*memory.Store
+	turn  chan struct{}
+	asked int
+}
+
+func (q *queue) serve() {
+	q.turn <- struct{}{}
+	time.Sleep(200 * time.Microsecond)
+	q.asked++
+	<-q.turn
+}
+
+func (q *queue) Get(ctx context.Context, key string) (backends.Item, error) {
+	q.serve()
+	return q.Store.Get(ctx, key)
+}
+
+func (q *queue) CompareAndSwap(ctx context.Context, key string, tok backends.Token, it backends.Item) error {
+	q.serve()
+	return q.Store.CompareAndSwap(ctx, key, tok, it)
+}
+
+func TestFleet_ManyThatJoinAtOnceLetEachOtherReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const many = 100
+		record := &queue{Store: memory.New(memory.Config{}), turn: make(chan struct{}, 1)}
+		old, fresh := memory.New(memory.Config{}), memory.New(memory.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		var fleets []*Fleet
+		for i := range many {
+			s := must(t, Config{New: Member{Store: fresh}, Old: []Member{{Store: old}}})
+			defer s.Close()
+			f, err := NewFleet(s, FleetConfig{Store: record, Key: "migration", Process: fmt.Sprint("p", i)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if fleets = append(fleets, f); i == 0 {
+				if err := f.Found(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		record.asked = 0
+		for _, f := range fleets {
+			all.Go(func() { _ = f.Join(ctx) })
+		}
+		start := time.Now()
+		for reported := 0; reported < many; {
+			time.Sleep(100 * time.Millisecond)
+			reported = 0
+			for _, f := range fleets {
+				if f.heard.Load() != nil {
+					reported++
+				}
+			}
+			if time.Since(start) > DefaultDeadAfter {
+				t.Fatalf("%d of %d have reported; %d requests", reported, many, record.asked)
+			}
+		}
+		t.Logf("all after %v, %d requests", time.Since(start), record.asked)
+		if took := time.Since(start); took > 2*DefaultHeartbeat {
+			t.Errorf("all have reported after %v", took)
+		}
+		record.asked = 0
+		time.Sleep(10 * DefaultHeartbeat)
+		t.Logf("then %d requests", record.asked)
+		for _, f := range fleets {
+			if f.silent() || f.cut.Load() {
+				t.Errorf("%s has been silent for %v", f.cfg.Process, f.silence())
+			}
+		}
+		cancel()
+		all.Wait()
+	})
+}

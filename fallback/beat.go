@@ -145,6 +145,7 @@ func (f *Fleet) beat(ctx context.Context) (err error) {
 			f.enlist(r)
 			said = f.report(r)
 			r.Processes[f.cfg.Process] = said
+			f.note(r)
 			return nil
 		})
 		if err != nil {
@@ -202,6 +203,18 @@ func (f *Fleet) report(r *Record) Process {
 	return p
 }
 
+// note puts into the record until when this process wrote to old, if nobody did later. One that
+// begins in PhaseNew cannot know, and takes it as it is.
+func (f *Fleet) note(r *Record) {
+	if r.Unsure || r.Phase < PhaseNew || f.store.Phase() < PhaseNew {
+		return
+	}
+	own, wrote := f.store.counts.lastWritten()
+	if own.After(r.OldUnwritten) && (wrote || r.OldUnwritten.IsZero()) {
+		r.OldUnwritten = own.UTC()
+	}
+}
+
 func (f *Fleet) self() Process {
 	p := Process{Busy: f.store.earlier(), Phase: f.store.Phase(), Seen: f.cfg.Now().UTC()}
 	p.Owed, p.OwedOld = f.owed()
@@ -257,6 +270,7 @@ func (f *Fleet) adopt() {
 		return
 	}
 	f.sure.Store(true)
+	f.store.counts.heardUnwritten(r.OldUnwritten)
 	state := fleetMixed
 	if _, listed := r.Processes[f.cfg.Process]; listed && r.settled() {
 		switch lowest, highest := r.span(); {

@@ -35,6 +35,9 @@ type Record struct {
 	// Unsure: it was made where there was none, and somebody may know better who has not reported
 	// yet. Nobody changes phase until everybody had FleetConfig.DeadAfter to report.
 	Unsure bool `json:"unsure,omitempty"`
+	// OldUnwritten is since when no process writes to old any more, by the clock of the last that
+	// did; zero = they do, or nobody has noted it.
+	OldUnwritten time.Time `json:"old_unwritten,omitzero"`
 	// Processes that have joined.
 	Processes map[string]Process `json:"processes"`
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -303,13 +304,13 @@ func TestFleet_ChangesWaitForARecordThatHangsOnceAHeartbeat(t *testing.T) {
 type queue struct {
 	*memory.Store
 	turn  chan struct{}
-	asked int
+	asked atomic.Int64
 }
 
 func (q *queue) serve() {
 	q.turn <- struct{}{}
 	time.Sleep(200 * time.Microsecond)
-	q.asked++
+	q.asked.Add(1)
 	<-q.turn
 }
 
@@ -325,7 +326,7 @@ func (q *queue) CompareAndSwap(ctx context.Context, key string, tok backends.Tok
 
 func TestFleet_ManyThatJoinAtOnceLetEachOtherReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const many = 100
+		const many = 60
 		record := &queue{Store: memory.New(memory.Config{}), turn: make(chan struct{}, 1)}
 		old, fresh := memory.New(memory.Config{}), memory.New(memory.Config{})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -344,34 +345,18 @@ func TestFleet_ManyThatJoinAtOnceLetEachOtherReport(t *testing.T) {
 				}
 			}
 		}
-		record.asked = 0
+		record.asked.Store(0)
 		for _, f := range fleets {
 			all.Go(func() { _ = f.Join(ctx) })
 		}
-		start := time.Now()
-		for reported := 0; reported < many; {
-			time.Sleep(100 * time.Millisecond)
-			reported = 0
-			for _, f := range fleets {
-				if f.heard.Load() != nil {
-					reported++
-				}
-			}
-			if time.Since(start) > DefaultDeadAfter {
-				t.Fatalf("%d of %d have reported; %d requests", reported, many, record.asked)
-			}
-		}
-		t.Logf("all after %v, %d requests", time.Since(start), record.asked)
-		if took := time.Since(start); took > 2*DefaultHeartbeat {
-			t.Errorf("all have reported after %v", took)
-		}
-		record.asked = 0
-		time.Sleep(10 * DefaultHeartbeat)
-		t.Logf("then %d requests", record.asked)
+		time.Sleep(DefaultHeartbeat * 3 / 4) // before anybody reports again
 		for _, f := range fleets {
-			if f.silent() || f.cut.Load() {
-				t.Errorf("%s has been silent for %v", f.cfg.Process, f.silence())
+			if f.heard.Load() == nil {
+				t.Errorf("%s has not reported", f.cfg.Process)
 			}
+		}
+		if n := record.asked.Load(); n > 30*many {
+			t.Errorf("%d requests for %d reports", n, many)
 		}
 		cancel()
 		all.Wait()

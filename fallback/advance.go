@@ -113,6 +113,12 @@ func (f *Fleet) step(ctx context.Context, to Phase, begun *bool) (waiting *WaitE
 		if was.Phase != r.Phase {
 			r.Step = rand.Text()
 		}
+		switch {
+		case r.Phase < PhaseNew:
+			r.OldUnwritten = time.Time{}
+		case was.Phase < PhaseNew:
+			r.OldUnwritten = f.cfg.Now().UTC()
+		}
 		return nil
 	})
 	if err != nil {

@@ -22,16 +22,17 @@ import (
 // before it is in the fleet's phase calls Beat first.
 func (f *Fleet) Join(ctx context.Context) error {
 	f.start()
-	for {
-		wait := f.cfg.Heartbeat
-		beat, cancel := context.WithTimeout(ctx, f.answerTime())
+	for failed := 0; ; {
+		beat, cancel := context.WithTimeout(ctx, f.patience())
 		err := f.say(beat)
 		cancel()
-		if err != nil {
-			if f.heard.Load() == nil && final(err) {
-				return err
-			}
-			wait /= 4
+		wait := jitter(f.cfg.Heartbeat, f.cfg.Heartbeat/8) // processes that began together drift apart
+		if failed++; err == nil {
+			failed = 0
+		} else if f.heard.Load() == nil && final(err) {
+			return err
+		} else {
+			wait = f.again(failed)
 		}
 		if pause(ctx, wait) != nil {
 			break
@@ -48,9 +49,6 @@ func (f *Fleet) Join(ctx context.Context) error {
 
 // start notes the phase that this process begins with: that of the fleet, if it is the first.
 func (f *Fleet) start() { f.once.Do(func() { f.began = f.store.Phase() }) }
-
-// answerTime is how long the record's store may take for one change.
-func (f *Fleet) answerTime() time.Duration { return max(f.cfg.Heartbeat, f.cfg.DeadAfter/4) }
 
 // final reports whether trying again is pointless.
 func final(err error) bool {
@@ -98,12 +96,21 @@ func (f *Fleet) Beat(ctx context.Context) error {
 
 // say makes one report.
 func (f *Fleet) say(ctx context.Context) error {
-	if err := f.lock(ctx); err != nil {
-		return err
+	return f.sayIf(ctx, func() bool { return true })
+}
+
+// sayIf makes one report, if that is needed when it is its turn.
+func (f *Fleet) sayIf(ctx context.Context, needed func() bool) error {
+	began := f.cfg.Now()
+	err := f.lock(ctx)
+	if err == nil {
+		if needed() {
+			err = f.beat(ctx)
+		}
+		f.unlock()
 	}
-	defer f.unlock()
-	err := f.beat(ctx)
 	if err != nil {
+		f.asked(began, err)
 		f.lost(err)
 	}
 	return err
@@ -115,7 +122,7 @@ func (f *Fleet) lock(ctx context.Context) error {
 	case f.turn <- struct{}{}:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("fallback: wait for the fleet record: %w", ctx.Err())
 	}
 }
 
@@ -138,6 +145,7 @@ func (f *Fleet) beat(ctx context.Context) (err error) {
 			f.enlist(r)
 			said = f.report(r)
 			r.Processes[f.cfg.Process] = said
+			f.note(r)
 			return nil
 		})
 		if err != nil {
@@ -195,6 +203,18 @@ func (f *Fleet) report(r *Record) Process {
 	return p
 }
 
+// note puts into the record until when this process wrote to old, if nobody did later. One that
+// begins in PhaseNew cannot know, and takes it as it is.
+func (f *Fleet) note(r *Record) {
+	if r.Unsure || r.Phase < PhaseNew || f.store.Phase() < PhaseNew {
+		return
+	}
+	own, wrote := f.store.counts.lastWritten()
+	if own.After(r.OldUnwritten) && (wrote || r.OldUnwritten.IsZero()) {
+		r.OldUnwritten = own.UTC()
+	}
+}
+
 func (f *Fleet) self() Process {
 	p := Process{Busy: f.store.earlier(), Phase: f.store.Phase(), Seen: f.cfg.Now().UTC()}
 	p.Owed, p.OwedOld = f.owed()
@@ -250,6 +270,7 @@ func (f *Fleet) adopt() {
 		return
 	}
 	f.sure.Store(true)
+	f.store.counts.heardUnwritten(r.OldUnwritten)
 	state := fleetMixed
 	if _, listed := r.Processes[f.cfg.Process]; listed && r.settled() {
 		switch lowest, highest := r.span(); {
@@ -263,55 +284,6 @@ func (f *Fleet) adopt() {
 	f.took = acted{r.Step, r.Target}
 }
 
-// lost is called when the record cannot be reached. Others may count this process as gone after
-// DeadAfter, and go on without it; before that, it takes every change for one that matters.
-// Before its first report it knows nothing of the others.
-func (f *Fleet) lost(err error) {
-	if f.heard.Load() != nil && !f.silent() {
-		return
-	}
-	if !f.cut.Swap(true) {
-		f.store.observe(Event{Kind: EventRecord, Phase: f.store.Phase(), Reason: "it does not answer this process", Err: err})
-	}
-	f.store.joined.Store(f)
-	f.store.enter(max(f.store.Phase(), PhaseMirror), // next to which every phase is safe
-		func(uint32) uint32 { return fleetMixed })
-}
-
-// silent reports whether the last report is so old that others may soon leave this process out.
-func (f *Fleet) silent() bool {
-	heard := f.heard.Load()
-	if heard == nil {
-		return false
-	}
-	// The monotonic clock may stand still while the machine sleeps, the other may be set.
-	now := f.cfg.Now()
-	return max(now.Sub(*heard), now.Round(0).Sub(heard.Round(0))) >= f.cfg.DeadAfter/2
-}
-
-// awake reports, before a call begins, if this process has been silent for long: it may have stood
-// still while the fleet went on without it. A call that stood still in the middle needs no such
-// question when it goes on. What it reads is as new as it was when the call began, since the store
-// that it reads was kept up to date then and never goes back. And of a change that it could not
-// tell somebody of it asks the record before it keeps silent about that (declare).
-func (f *Fleet) awake(ctx context.Context) {
-	if !f.silent() || f.cut.Load() {
-		return
-	}
-	beat, cancel := context.WithTimeout(ctx, f.cfg.Heartbeat)
-	defer cancel()
-	err := f.lock(beat)
-	if err == nil {
-		if f.silent() && !f.cut.Load() {
-			err = f.beat(beat)
-		}
-		f.unlock()
-	}
-	if err != nil && ctx.Err() == nil { // Join goes on trying
-		f.lost(err)
-	}
-}
-
 // declare makes sure that the record says that this process owes something, and reports whether
 // the fleet was in a phase then in which that is nobody's concern yet. The debt is in the outbox.
 func (f *Fleet) declare(ctx context.Context, v view) bool {
@@ -321,9 +293,13 @@ func (f *Fleet) declare(ctx context.Context, v view) bool {
 	if ok, known := f.allows(v); known {
 		return ok
 	}
+	began := f.cfg.Now()
 	ctx, cancel := context.WithTimeout(ctx, f.cfg.Heartbeat)
 	defer cancel()
 	if f.lock(ctx) != nil {
+		if f.cfg.Now().Sub(began) >= askFor { // whoever holds it is not answered
+			f.refuse()
+		}
 		return false
 	}
 	defer f.unlock()
@@ -331,14 +307,19 @@ func (f *Fleet) declare(ctx context.Context, v view) bool {
 		return ok
 	}
 	if err := f.beat(ctx); err != nil {
-		f.mu.Lock()
-		f.refused = f.cfg.Now()
-		f.mu.Unlock()
+		f.refuse()
 		return false
 	}
 	// If it does not say so now, what was owed has been delivered.
 	ok, known := f.allows(v)
 	return ok || !known
+}
+
+// refuse notes that the record could not be reached for a debt.
+func (f *Fleet) refuse() {
+	f.mu.Lock()
+	f.refused = f.cfg.Now()
+	f.mu.Unlock()
 }
 
 // allows is what declare returns, if the record says what it has to say already, or could not be

@@ -100,7 +100,8 @@
 // memcached, every process reports there, and an advance waits until all live processes are
 // ready, and names those it waits for: a process is ready for a step that matters when no call is
 // running any more that began before the last one. A process that stood still, for longer than
-// others wait for it, asks for the phase before its next call. A change that the store which is not
+// others wait for it, asks for the phase before its next call. One whose record does not answer
+// holds back, and no read waits for it. A change that the store which is not
 // the authority missed is no failure where nobody reads that store, but the record says that
 // something is owed before the change succeeds. A record that was lost is made anew of what the processes
 // remember, the highest revision of it; until all had FleetConfig.DeadAfter to report nobody moves, and who

@@ -34,10 +34,11 @@ type FleetConfig struct {
 	// Heartbeat is how often the process reports and looks at the record. 0 = DefaultHeartbeat.
 	Heartbeat time.Duration
 	// DeadAfter is how long others watch a process that does not report before it counts as
-	// gone. One that has not reported for half of it asks for the phase before its next call;
-	// if the record does not answer, it goes from PhaseOld to a phase that is safe next to
-	// any other. It is also how long nobody moves after the record was made where there was
-	// none. 0 = DefaultDeadAfter. It must be the same in all processes.
+	// gone. If the record does not answer for a third of it, the process goes from PhaseOld to a
+	// phase that is safe next to any other. One that has not even asked for half of it, because
+	// it stood still, asks for the phase before its next call. It is also how long nobody moves
+	// after the record was made where there was none. 0 = DefaultDeadAfter. It must be the same
+	// in all processes.
 	DeadAfter time.Duration
 	// Now is the clock; nil = time.Now. Clocks of different processes are never compared.
 	Now func() time.Time
@@ -79,8 +80,10 @@ type Fleet struct {
 	declared struct{ new, old bool } // the record says, and will say, that this store is owed something
 	during   Phase                   // the fleet's phase when it last said so
 	refused  time.Time               // when it could not be said
+	asking   chan struct{}           // a question of calls that wait for it; nil = none
 
 	heard atomic.Pointer[time.Time] // when the last report that arrived was begun
+	tried atomic.Pointer[time.Time] // when the last that did not arrive was begun
 	cut   atomic.Bool               // silent, and the record did not answer
 	sure  atomic.Bool               // it has known the fleet's phase
 }

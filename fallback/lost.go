@@ -73,6 +73,7 @@ func (f *Fleet) reconcile(r, known Record) (is Record, news string) {
 		r.From = &Mark{known.Origin, known.Revision}
 		if r.Unsure {
 			r.Phase, r.Target, r.Step = known.Phase, known.Target, rand.Text()
+			r.OldUnwritten = known.OldUnwritten
 		}
 	}
 	r.Revision = max(r.Revision, known.Revision)

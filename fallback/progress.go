@@ -47,7 +47,10 @@ type counts struct {
 	sampled, compared, equal, different                atomic.Int64
 	driftSum, driftMax                                 atomic.Int64 // nanoseconds
 	since                                              atomic.Int64 // Unix nanoseconds when the phase began
-	unwritten                                          atomic.Int64 // Unix nanoseconds since when old is not written to
+	unwritten                                          atomic.Int64 // Unix nanoseconds since when old is not written to here
+	fleetUnwritten                                     atomic.Int64 // the same of the fleet; 0 = not known
+	served                                             atomic.Bool  // a call has begun
+	wrote                                              atomic.Bool  // and one may have written to old before unwritten
 	lastTTL                                            atomic.Int64 // Unix nanoseconds when the last copy's original is gone
 }
 
@@ -115,7 +118,8 @@ type Progress struct {
 	// OldNeededFor is how long old may still be needed for; 0 = it can go, negative = nobody can
 	// tell, since old is still written to (before PhaseNew, or with Config.Both). It is until
 	// Config.LongestTTL after PhaseNew began, when whatever nobody has asked for has expired as
-	// well, and not before OldNeededUntil.
+	// well, and not before OldNeededUntil. When it began in a fleet the record keeps, also for
+	// processes that were started since (Record.OldUnwritten).
 	OldNeededFor time.Duration
 }
 
@@ -157,7 +161,11 @@ func (s *Store) oldNeededFor(p Progress, now time.Time) time.Duration {
 	if p.Phase < PhaseNew || s.cfg.Both {
 		return -1
 	}
-	until := time.Unix(0, s.counts.unwritten.Load()).Add(s.cfg.LongestTTL)
+	until, wrote := s.counts.lastWritten()
+	if fleet := s.counts.fleetUnwritten.Load(); fleet != 0 && (!wrote || fleet > until.UnixNano()) {
+		until = time.Unix(0, fleet)
+	}
+	until = until.Add(s.cfg.LongestTTL)
 	if p.OldNeededUntil.After(until) {
 		until = p.OldNeededUntil
 	}
@@ -170,7 +178,23 @@ func (c *counts) entered(from, to Phase) {
 	c.since.Store(now)
 	if from < PhaseNew || to < PhaseNew {
 		c.unwritten.Store(now)
+		c.wrote.Store(c.served.Load())
+		c.fleetUnwritten.Store(0)
 	}
+}
+
+// lastWritten is since when old is not written to by this process, and whether it was before.
+func (c *counts) lastWritten() (at time.Time, wrote bool) {
+	return time.Unix(0, c.unwritten.Load()), c.wrote.Load()
+}
+
+// heardUnwritten notes since when the fleet does not write to old.
+func (c *counts) heardUnwritten(at time.Time) {
+	if at.IsZero() {
+		c.fleetUnwritten.Store(0)
+		return
+	}
+	c.fleetUnwritten.Store(at.UnixNano())
 }
 
 // Report sends the observer an [EventProgress] every so often until ctx ends, and returns ctx's

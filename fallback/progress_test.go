@@ -143,3 +143,108 @@ func TestStats_OfTheCacheCarryTheProgress(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// With deployments more often than Config.LongestTTL, it would else never have passed.
+func TestProgress_ARestartedProcessGoesOnCountingHowLongOldIsNeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t, 1)
+		defer c.close()
+		a := c.pairs[0]
+		a.put(a.old, "k", "v")
+		a.gets("k", "v")
+		if err := c.advance(PhaseNew, time.Minute, 0); err != nil {
+			t.Fatal(err)
+		}
+		needed := func(s *Store) time.Duration { return s.Progress().OldNeededFor.Round(time.Minute) }
+		c.while(10*time.Hour, 0)
+		for _, row := range []struct {
+			name  string
+			phase Phase // that it is configured with
+		}{{"b", PhaseOld}, {"c", PhaseNew}} {
+			p, f := c.another(row.name, row.phase)
+			defer p.s.Close()
+			p.ok(f.Beat(t.Context()))
+			if got, want := needed(p.s), DefaultLongestTTL-10*time.Hour; got != want || got != needed(a.s) {
+				t.Errorf("%s, started in %v: %v, want %v; a, which was there: %v", row.name, row.phase, got, want, needed(a.s))
+			}
+		}
+		at := c.now().OldUnwritten
+		if err := c.advance(PhaseRetire, time.Minute, 0); err != nil || !c.now().OldUnwritten.Equal(at) {
+			t.Errorf("%v; in retire since %v, want %v", err, c.now().OldUnwritten, at)
+		}
+		if err := c.advance(PhaseMirror, time.Minute, 0); err != nil || !c.now().OldUnwritten.IsZero() || a.s.Progress().OldNeededFor >= 0 {
+			t.Errorf("back in mirror old is written to: %v, since %v", err, c.now().OldUnwritten)
+		}
+		if err := c.advance(PhaseNew, time.Minute, 0); err != nil || needed(a.s) != DefaultLongestTTL {
+			t.Errorf("in new once more: %v, %v, want all of it", err, needed(a.s))
+		}
+	})
+}
+
+func TestProgress_ProcessThatWroteToOldForLongerIsWaitedForByAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t, 2)
+		defer c.close()
+		b := c.pairs[1]
+		b.ok(b.s.Set(t.Context(), "k", text("v")))
+		if err := c.advance(PhaseNew, 2*time.Minute, 0); err != nil { // b is cut off, and counts as gone
+			t.Fatal(err)
+		}
+		c.while(5*time.Hour, 0)
+		c.beat(1)
+		late := c.now().OldUnwritten
+		if time.Since(late) > time.Minute {
+			t.Errorf("since %v ago, and b has written until now", time.Since(late))
+		}
+		time.Sleep(time.Second)
+		c.beat(0)
+		for i, p := range c.pairs {
+			if got := p.s.Progress().OldNeededFor; got.Round(time.Minute) != DefaultLongestTTL {
+				t.Errorf("process %d: %v", i, got)
+			}
+		}
+	})
+}
+
+// A record as it was before it kept the time: the first to report notes when it came to PhaseNew.
+func TestProgress_RecordWithoutTheTimeIsReadAsBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t, 1)
+		defer c.close()
+		const before = `{"phase":"new","target":"new","step":"s","revision":900,"origin":"o","processes":{}}`
+		c.pairs[0].ok(c.record.Set(t.Context(), "migration", backends.Item{Value: []byte(before)}))
+		p, f := c.another("b", PhaseOld)
+		defer p.s.Close()
+		p.ok(f.Beat(t.Context()))
+		if got := p.s.Progress().OldNeededFor; got != DefaultLongestTTL {
+			t.Errorf("%v, want the longest lifetime since it adopted the phase", got)
+		}
+		time.Sleep(time.Hour)
+		q, g := c.another("c", PhaseOld)
+		defer q.s.Close()
+		q.ok(g.Beat(t.Context()))
+		if got := q.s.Progress().OldNeededFor; got != DefaultLongestTTL-time.Hour {
+			t.Errorf("the next: %v", got)
+		}
+	})
+}
+
+func TestProgress_TheTimeOutlivesTheRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrew(t, 1)
+		defer c.close()
+		if err := c.advance(PhaseNew, time.Minute, 0); err != nil {
+			t.Fatal(err)
+		}
+		at := c.now().OldUnwritten
+		c.while(time.Hour, 0)
+		c.lose()
+		p, f := c.another("newcomer", PhaseOld) // makes it anew
+		defer p.s.Close()
+		p.ok(f.say(t.Context()))
+		c.while(2*DefaultDeadAfter, 0)
+		if got := c.now(); at.IsZero() || !got.OldUnwritten.Equal(at) || got.Unsure {
+			t.Errorf("since %v, want %v: %+v", got.OldUnwritten, at, got)
+		}
+	})
+}

@@ -35,6 +35,9 @@ type Record struct {
 	// Unsure: it was made where there was none, and somebody may know better who has not reported
 	// yet. Nobody changes phase until everybody had FleetConfig.DeadAfter to report.
 	Unsure bool `json:"unsure,omitempty"`
+	// OldUnwritten is since when no process writes to old any more, by the clock of the last that
+	// did; zero = they do, or nobody has noted it.
+	OldUnwritten time.Time `json:"old_unwritten,omitzero"`
 	// Processes that have joined.
 	Processes map[string]Process `json:"processes"`
 }
@@ -106,8 +109,11 @@ var errUnreadable = errors.New("fallback: the fleet record cannot be read")
 // update changes the record by compare-and-swap until that succeeds, ctx ends, or the store
 // does not answer. Where there is none it is made of what this process knows; if that is
 // nothing, it is ErrNoRecord, unless the caller may found one.
+//
+// Whoever was overtaken pauses, longer each time: of many that try at once only one succeeds, and
+// the vain tries of the others are what makes the server slow for all.
 func (f *Fleet) update(ctx context.Context, found bool, change func(*Record) error) error {
-	for {
+	for tries := 0; ; tries++ {
 		it, err := f.cfg.Store.Get(ctx, f.cfg.Key)
 		known := f.Record()
 		var r Record
@@ -157,11 +163,15 @@ func (f *Fleet) update(ctx context.Context, found bool, change func(*Record) err
 		default:
 			return fmt.Errorf("fallback: write the fleet record: %w", err)
 		}
-		if err := ctx.Err(); err != nil {
-			return err
+		d := min(overtaken<<min(tries, 16), f.cfg.Heartbeat/4)
+		if err := pause(ctx, jitter(d, d*3/4)); err != nil {
+			return fmt.Errorf("fallback: others kept changing the fleet record: %w", err)
 		}
 	}
 }
+
+// overtaken is the first pause of who was overtaken: a few round trips.
+const overtaken = 2 * time.Millisecond
 
 // tell says what became of the record.
 func (f *Fleet) tell(was, is Record, news string) {

@@ -20,6 +20,9 @@ func (s *Store) begin(ctx context.Context) *term {
 	if f := s.joined.Load(); f != nil {
 		f.awake(ctx)
 	}
+	if !s.counts.served.Load() {
+		s.counts.served.Store(true)
+	}
 	return s.hold()
 }
 

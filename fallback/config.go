@@ -93,8 +93,9 @@ type Config struct {
 	// there. 0 = DefaultLongestTTL.
 	LongestTTL time.Duration
 
-	// CompareEvery compares new with old at every so many-th read that new answered, in the
-	// background, for [Progress]. 0 = never.
+	// CompareEvery compares new with old at every so many-th key that new answered before
+	// PhaseRetire, in the background and within the budget of copies, for [Progress]. What differs
+	// is looked at again, since a change tells one store after the other. 0 = never.
 	CompareEvery int
 
 	// Observer, if set, is told what happens; it must be quick and safe for concurrent use.
@@ -118,8 +119,11 @@ type Store struct {
 	budget  chan struct{}
 	pace    pace
 	recent  recent
-	counts  counts
-	off     switches
+
+	patience time.Duration // of a read with its copy; copyPatience, but for tests
+
+	counts counts
+	off    switches
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -151,7 +155,7 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.apart(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, budget: make(chan struct{}, max(cfg.MaxCopies, 0)), pace: pace{perSecond: cfg.CopiesPerSecond}, off: removed()}
+	s := &Store{cfg: cfg, budget: make(chan struct{}, max(cfg.MaxCopies, 0)), pace: pace{perSecond: cfg.CopiesPerSecond}, off: removed(), patience: copyPatience}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	old := cfg.Old[0]
 	if len(cfg.Old) > 1 {
@@ -184,6 +188,13 @@ func (c Config) chain() Config {
 	inner.New, inner.Old, inner.Phase = c.Old[0], c.Old[1:], PhaseNew
 	inner.Both, inner.Legacy, inner.OldKey, inner.FromOldKey = false, nil, nil, nil
 	inner.CompareEvery, inner.Observer = 0, nil
+	if c.Observer != nil { // its single debts are debts of the chain as well
+		inner.Observer = func(e Event) {
+			if e.Kind == EventOverflow {
+				c.Observer(e)
+			}
+		}
+	}
 	return inner
 }
 

@@ -155,12 +155,30 @@ func (s *Store) copy(ctx context.Context, key string) {
 		}
 		return
 	}
-	it, err := s.old.get(ctx, key, true)
+	it, err := s.original(ctx, key)
 	if err != nil || s.barred(s.old, key) {
 		s.giveBack(ctx, key, l)
 		return
 	}
 	s.fillCopy(ctx, key, l, it)
+}
+
+// original reads what is to be copied.
+func (s *Store) original(ctx context.Context, key string) (backends.Item, error) {
+	it, err := s.old.raw(ctx, key, true)
+	if err != nil {
+		return it, err
+	}
+	it, _, err = s.copyOf(key, it)
+	return it, err
+}
+
+// copyOf returns what a copy of raw, an item as old has it, is to be, and what it is to a reader.
+func (s *Store) copyOf(key string, raw backends.Item) (original, seen backends.Item, err error) {
+	if seen, err = s.old.read(key, raw); err != nil || s.cfg.LegacyCopies == LegacyReframed {
+		return seen, seen, err
+	}
+	return raw, seen, nil
 }
 
 // fillCopy stores old's item under the lease. It reports whether new has it now.
@@ -206,7 +224,7 @@ func (s *Store) giveBack(ctx context.Context, key string, l backends.Lease) {
 
 // copyUnfenced is what other systems do: read old, add to new.
 func (s *Store) copyUnfenced(ctx context.Context, key string) {
-	it, err := s.old.get(ctx, key, true)
+	it, err := s.original(ctx, key)
 	if err != nil {
 		return
 	}

@@ -100,13 +100,17 @@ func (s *Store) lookFirst(ctx context.Context, t *term, key string, l backends.L
 			return granted, backends.Item{}, nil
 		}
 	}
-	it, err := s.old.get(ctx, key, true)
+	it, err := s.old.raw(ctx, key, true)
+	original := it
+	if err == nil {
+		original, it, err = s.copyOf(key, it)
+	}
 	switch {
 	case err == nil && s.barred(s.old, key):
 		s.counts.barred.Add(1)
 	case err == nil:
 		s.foundOld()
-		s.behind(ctx, t, func(ctx context.Context) { s.fillCopy(ctx, key, l, it) })
+		s.behind(ctx, t, func(ctx context.Context) { s.fillCopy(ctx, key, l, original) })
 		return nil, it, nil
 	case errors.Is(err, backends.ErrHeldOff):
 		s.giveBack(ctx, key, l)

@@ -80,16 +80,27 @@ func (s *Store) lookMany(ctx context.Context, t *term, keys []string, at []int, 
 		item  backends.Item
 	}
 	copies, of := map[string]found{}, []string(nil)
-	for j, r := range s.askMany(ctx, s.old, keys, at, true) {
-		i, key := at[j], keys[at[j]]
+	if len(at) == 0 {
+		return
+	}
+	some := make([]string, len(at))
+	for j, i := range at {
+		some[j] = keys[i]
+	}
+	for j, r := range s.old.rawMany(ctx, some, true) {
+		i, key := at[j], some[j]
 		l, _ := rs[i].Lease.(*lease)
+		original := r.Item
+		if r.Err == nil {
+			original, r.Item, r.Err = s.copyOf(key, r.Item)
+		}
 		switch {
 		case r.Err == nil && s.barred(s.old, key):
 			s.counts.barred.Add(1)
 		case r.Err == nil:
 			s.foundOld()
 			if l != nil {
-				copies[key], of = found{l.lease, r.Item}, append(of, key)
+				copies[key], of = found{l.lease, original}, append(of, key)
 			}
 			rs[i] = backends.LeaseResult{Item: r.Item}
 		case errors.Is(r.Err, backends.ErrHeldOff):

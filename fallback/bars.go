@@ -116,6 +116,13 @@ func (o *outbox) all() (keys []string, debts []debt) {
 	return keys, debts
 }
 
+// shut bars everything until then (Unix nanoseconds), or for longer if it is shut already.
+func (o *outbox) shut(until int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.until.Store(max(until, o.until.Load()))
+}
+
 // empty forgets all debts.
 func (o *outbox) empty() {
 	o.mu.Lock()
@@ -274,14 +281,51 @@ var errShut = fmt.Errorf("fallback: it is owed more invalidations than MaxOwed (
 
 // Emptied says that everything this Store had in a member was removed there, such as by a flush of
 // its servers: it is owed nothing any more, and is read again where it was shut for an overflow of
-// Config.MaxOwed. Every process has to say so for itself; one that starts anew owes nothing. A name
+// Config.MaxOwed. Each member of a chain of olds has its own name; where several were emptied, say
+// so of each. Every process has to say so for itself; one that starts anew owes nothing. A name
 // that no member has is refused.
 func (s *Store) Emptied(name string) error {
-	for _, m := range []*member{s.new, s.old} {
-		if m.name == name {
-			m.owed.empty()
-			return nil
-		}
+	switch {
+	case name == s.new.name:
+		s.new.owed.empty()
+		return nil
+	case s.nested != nil && s.nested.has(name):
+		s.splitShut()
+		return s.nested.Emptied(name)
+	case s.nested == nil && name == s.old.name:
+		s.old.owed.empty()
+		return nil
 	}
 	return fmt.Errorf("fallback: no member is called %q", name)
+}
+
+// has reports whether a member, or one of the chain of olds, is called name.
+func (s *Store) has(name string) bool {
+	if s.nested != nil {
+		return name == s.new.name || s.nested.has(name)
+	}
+	return name == s.new.name || name == s.old.name
+}
+
+// splitShut shuts the members of a chain one by one in place of the chain: what it was owed too
+// much of, each of them may lack. Single keys stay owed to the chain until they were delivered.
+func (s *Store) splitShut() {
+	until := s.old.owed.until.Load()
+	s.nested.new.owed.shut(until)
+	s.nested.old.owed.shut(until)
+	s.old.owed.until.CompareAndSwap(until, 0) // unless it was shut anew
+}
+
+// oldShutUntil is until when nothing is read from old, or from a member of a chain of olds.
+func (s *Store) oldShutUntil() time.Time {
+	until := s.old.owed.shutUntil()
+	if s.nested == nil {
+		return until
+	}
+	for _, t := range []time.Time{s.nested.new.owed.shutUntil(), s.nested.oldShutUntil()} {
+		if t.After(until) {
+			until = t
+		}
+	}
+	return until
 }

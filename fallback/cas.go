@@ -188,18 +188,26 @@ func (s *Store) promote(ctx context.Context, key string, tok backends.Token) (ba
 		return none, backends.ErrConflict
 	}
 	s.copyOnce(ctx, key)
-	was, err := s.old.get(ctx, key, false)
+	wasRaw, err := s.old.raw(ctx, key, false)
+	if err != nil {
+		return none, err
+	}
+	was, err := s.old.read(key, wasRaw)
 	if err != nil {
 		return none, err
 	}
 	if was.Token != tok.At(s.old.index) {
 		return none, backends.ErrConflict
 	}
-	is, err := s.new.get(ctx, key, false)
+	isRaw, err := s.new.raw(ctx, key, false)
 	if err != nil && !absent(err) {
 		return none, err
 	}
-	if err != nil || !bytes.Equal(is.Value, was.Value) {
+	if err != nil {
+		return none, backends.ErrConflict
+	}
+	is, err := s.new.read(key, isRaw)
+	if err != nil || !bytes.Equal(isRaw.Value, wasRaw.Value) && !bytes.Equal(is.Value, was.Value) {
 		return none, backends.ErrConflict
 	}
 	err = s.old.do(ctx, "cad", key, func(ctx context.Context, k string) error {

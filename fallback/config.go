@@ -43,6 +43,19 @@ type Member struct {
 	OpenFor, MaxOpenFor time.Duration
 }
 
+// LegacyCopies is the form in which a read copies another client's value from old to new.
+type LegacyCopies uint8
+
+const (
+	// LegacyReframed copies what [Config.Legacy] made of it: new has frames only, which other
+	// clients cannot read.
+	LegacyReframed LegacyCopies = iota
+	// LegacyAsIs copies it with the bytes, and the flags where new keeps them, that old has, as
+	// "hearth copy" does: clients that do not use hearth can read new, and Legacy decodes it at
+	// each read.
+	LegacyAsIs
+)
+
 // Config configures a [Store]. New and one Old are needed; every zero value is a default.
 type Config struct {
 	// New is where the migration goes.
@@ -66,10 +79,12 @@ type Config struct {
 
 	// Legacy turns a value that hearth did not write into what readers of this Store expect, e.g.
 	// a frame ([codec.Framer.Append] makes them, see the example). Values of old are copied to new in that
-	// form; those of new, where another client writes already or "hearth copy" has put them as
+	// form, unless LegacyCopies says otherwise; those of new, where another client writes already or "hearth copy" has put them as
 	// they were, are read so too, and stay as they are. An error makes the value a miss. nil =
 	// such values are left as they are.
 	Legacy func(key string, it backends.Item) (backends.Item, error)
+	// LegacyCopies is the form in which reads copy values that Legacy decodes. 0 = LegacyReframed.
+	LegacyCopies LegacyCopies
 
 	// UnknownTTL is the lifetime of a copy when nobody can tell how long the original still
 	// lives. 0 = DefaultUnknownTTL. A value without expiry stays without expiry where old says
@@ -93,8 +108,9 @@ type Config struct {
 	// there. 0 = DefaultLongestTTL.
 	LongestTTL time.Duration
 
-	// CompareEvery compares new with old at every so many-th read that new answered, in the
-	// background, for [Progress]. 0 = never.
+	// CompareEvery compares new with old at every so many-th key that new answered before
+	// PhaseRetire, in the background and within the budget of copies, for [Progress]. What differs
+	// is looked at again, since a change tells one store after the other. 0 = never.
 	CompareEvery int
 
 	// Observer, if set, is told what happens; it must be quick and safe for concurrent use.
@@ -118,8 +134,11 @@ type Store struct {
 	budget  chan struct{}
 	pace    pace
 	recent  recent
-	counts  counts
-	off     switches
+
+	patience time.Duration // of a read with its copy; copyPatience, but for tests
+
+	counts counts
+	off    switches
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -151,7 +170,7 @@ func New(cfg Config) (*Store, error) {
 	if err := cfg.apart(); err != nil {
 		return nil, err
 	}
-	s := &Store{cfg: cfg, budget: make(chan struct{}, max(cfg.MaxCopies, 0)), pace: pace{perSecond: cfg.CopiesPerSecond}, off: removed()}
+	s := &Store{cfg: cfg, budget: make(chan struct{}, max(cfg.MaxCopies, 0)), pace: pace{perSecond: cfg.CopiesPerSecond}, off: removed(), patience: copyPatience}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	old := cfg.Old[0]
 	if len(cfg.Old) > 1 {
@@ -182,8 +201,15 @@ func New(cfg Config) (*Store, error) {
 func (c Config) chain() Config {
 	inner := c
 	inner.New, inner.Old, inner.Phase = c.Old[0], c.Old[1:], PhaseNew
-	inner.Both, inner.Legacy, inner.OldKey, inner.FromOldKey = false, nil, nil, nil
+	inner.Both, inner.Legacy, inner.LegacyCopies, inner.OldKey, inner.FromOldKey = false, nil, LegacyReframed, nil, nil
 	inner.CompareEvery, inner.Observer = 0, nil
+	if c.Observer != nil { // its single debts are debts of the chain as well
+		inner.Observer = func(e Event) {
+			if e.Kind == EventOverflow {
+				c.Observer(e)
+			}
+		}
+	}
 	return inner
 }
 
@@ -231,6 +257,8 @@ func (c *Config) complete() error {
 	refuse(c.MaxOwed < 0, "Config.MaxOwed is negative")
 	refuse(c.CopiesPerSecond < 0, "Config.CopiesPerSecond is negative")
 	refuse(c.CompareEvery < 0, "Config.CompareEvery is negative")
+	refuse(c.LegacyCopies > LegacyAsIs, "Config.LegacyCopies: %d is no form", c.LegacyCopies)
+	refuse(c.LegacyCopies != LegacyReframed && c.Legacy == nil, "Config.LegacyCopies without Legacy")
 	if c.MaxOwed == 0 {
 		c.MaxOwed = DefaultMaxOwed
 	}

@@ -1,7 +1,6 @@
 package fallback
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -14,14 +13,84 @@ import (
 	"github.com/hearthcache/hearth/codec"
 )
 
-// copyNow copies key from old to new on behalf of a read that has its answer already. Callers of
-// the same key share one copy. A copy that fails, or for which there is no budget, is none.
-func (s *Store) copyNow(ctx context.Context, key string) {
-	if !s.mayCopy() {
+// copyPatience is how long a read that old has answered waits for its copy: a healthy new takes a
+// millisecond or two, and what a slow one takes beyond a tenth of a tier's call is nothing that
+// the reader should pay for.
+const copyPatience = 25 * time.Millisecond
+
+// copyNow copies keys from old to new on behalf of a read, of term t, that has its answer already.
+// Whoever asks for a key that is being copied shares that copy. One that fails, or for which there
+// is no budget, is none.
+func (s *Store) copyNow(ctx context.Context, t *term, keys ...string) {
+	if len(keys) == 0 {
 		return
 	}
-	defer s.copied()
-	s.copyOnce(ctx, key)
+	s.behind(ctx, t, func(ctx context.Context) {
+		each(keys, func(key string) { s.copyWithin(ctx, key) })
+	})
+}
+
+// copyWithin is copyOnce if there is a budget for it.
+func (s *Store) copyWithin(ctx context.Context, key string) {
+	c, leader := s.copying.Join(key)
+	if !leader {
+		_, _ = c.Wait(ctx)
+		return
+	}
+	defer c.Finish(struct{}{}, nil)
+	if ctx.Err() != nil { // the batch has taken all of its time
+		s.counts.copyRefused.Add(1)
+		return
+	}
+	if s.mayCopy() {
+		defer s.copied()
+		s.copy(ctx, key)
+	}
+}
+
+// behind does work for new in the background, on behalf of a caller that has its answer, and waits
+// for it for copyPatience at most: a new that is slow holds nobody up. The work counts as one of
+// the caller's term, so a fleet waits for it. What it began is fenced by its lease, however long
+// it takes.
+func (s *Store) behind(ctx context.Context, t *term, work func(ctx context.Context)) {
+	t.again()
+	done := make(chan struct{})
+	if !s.spawn(func() {
+		defer close(done)
+		defer t.end()
+		ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CopyHold)
+		defer cancel()
+		work(ctx)
+	}) {
+		defer t.end()
+		work(ctx)
+		return
+	}
+	enough := time.NewTimer(s.patience)
+	defer enough.Stop()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-enough.C:
+	}
+}
+
+// each calls fn for every one of keys, for eight at a time, and waits for all.
+func each(keys []string, fn func(key string)) {
+	if len(keys) == 1 {
+		fn(keys[0])
+		return
+	}
+	var wg sync.WaitGroup
+	places := make(chan struct{}, 8)
+	for _, key := range keys {
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			fn(key)
+		})
+	}
+	wg.Wait()
 }
 
 // copyOnce shares a copy of key that is in progress, or makes it.
@@ -36,7 +105,7 @@ func (s *Store) copyOnce(ctx context.Context, key string) {
 	s.copy(ctx, key)
 }
 
-// copyLater is copyNow in the background, for keys that were not copied a moment ago.
+// copyLater is a copy that nobody waits for, of keys that were not copied a moment ago.
 func (s *Store) copyLater(key string) {
 	if s.recent.has(key) || !s.mayCopy() {
 		return
@@ -86,12 +155,30 @@ func (s *Store) copy(ctx context.Context, key string) {
 		}
 		return
 	}
-	it, err := s.old.get(ctx, key, true)
+	it, err := s.original(ctx, key)
 	if err != nil || s.barred(s.old, key) {
 		s.giveBack(ctx, key, l)
 		return
 	}
 	s.fillCopy(ctx, key, l, it)
+}
+
+// original reads what is to be copied.
+func (s *Store) original(ctx context.Context, key string) (backends.Item, error) {
+	it, err := s.old.raw(ctx, key, true)
+	if err != nil {
+		return it, err
+	}
+	it, _, err = s.copyOf(key, it)
+	return it, err
+}
+
+// copyOf returns what a copy of raw, an item as old has it, is to be, and what it is to a reader.
+func (s *Store) copyOf(key string, raw backends.Item) (original, seen backends.Item, err error) {
+	if seen, err = s.old.read(key, raw); err != nil || s.cfg.LegacyCopies == LegacyReframed {
+		return seen, seen, err
+	}
+	return raw, seen, nil
 }
 
 // fillCopy stores old's item under the lease. It reports whether new has it now.
@@ -120,6 +207,9 @@ func (s *Store) fillCopy(ctx context.Context, key string, l backends.Lease, it b
 // copyLost notes a copy that did not come about.
 func (s *Store) copyLost(key string, err error) {
 	s.counts.copyFailed.Add(1)
+	if !backends.IsAnswer(err) && !backends.IsRefusal(err) {
+		s.counts.copyUnanswered.Add(1)
+	}
 	s.observe(Event{Kind: EventCopyFailed, Member: s.new.name, Key: key, Err: err})
 }
 
@@ -134,7 +224,7 @@ func (s *Store) giveBack(ctx context.Context, key string, l backends.Lease) {
 
 // copyUnfenced is what other systems do: read old, add to new.
 func (s *Store) copyUnfenced(ctx context.Context, key string) {
-	it, err := s.old.get(ctx, key, true)
+	it, err := s.original(ctx, key)
 	if err != nil {
 		return
 	}
@@ -162,53 +252,6 @@ func (s *Store) remaining(it backends.Item) (ttl time.Duration, ok bool) {
 		ttl = s.cfg.UnknownTTL
 	}
 	return ttl, true
-}
-
-// copyMany copies what a batch found in old only.
-func (s *Store) copyMany(ctx context.Context, keys []string) {
-	var wg sync.WaitGroup
-	places := make(chan struct{}, 8)
-	for _, key := range keys {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			s.copyNow(ctx, key)
-		})
-	}
-	wg.Wait()
-}
-
-// compare looks at both stores once in a while; it is new's item.
-func (s *Store) compare(key string, it backends.Item) {
-	every := int64(s.cfg.CompareEvery)
-	if every == 0 || s.counts.sampled.Add(1)%every != 0 || !s.mayCopy() {
-		return
-	}
-	if !s.spawn(func() {
-		defer s.copied()
-		ctx, cancel := context.WithTimeout(s.ctx, s.cfg.CopyHold)
-		defer cancel()
-		old, err := s.old.get(ctx, key, true)
-		if err != nil || s.barred(s.old, key) {
-			return
-		}
-		now, err := s.new.get(ctx, key, true)
-		if err != nil || !bytes.Equal(now.Value, it.Value) {
-			return // it changed meanwhile: nothing to compare
-		}
-		s.counts.compared.Add(1)
-		if bytes.Equal(now.Value, old.Value) && (now.Flags == old.Flags || !s.caps.Flags) {
-			s.counts.equal.Add(1)
-		} else {
-			s.counts.different.Add(1)
-			s.observe(Event{Kind: EventDifferent, Key: key})
-		}
-		if now.TTL >= 0 && old.TTL >= 0 {
-			s.counts.drift(now.TTL - old.TTL)
-		}
-	}) {
-		s.copied()
-	}
 }
 
 // pace lets so many through per second, and a tenth of a second's worth at once.

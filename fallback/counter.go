@@ -29,7 +29,7 @@ func (s *Store) Increment(ctx context.Context, key string, delta, initial int64,
 	defer t.end()
 	v := t.view(key)
 	if delta == 0 {
-		if n, err := s.look(ctx, v, key); err == nil || !absent(err) {
+		if n, err := s.look(ctx, t, v, key); err == nil || !absent(err) {
 			return n, err
 		}
 	}
@@ -51,7 +51,7 @@ func (s *Store) Increment(ctx context.Context, key string, delta, initial int64,
 
 // look reads the counter as a read finds a value: in the authority, then in the other store.
 // Whoever is counting there has not returned yet, so either count is right.
-func (s *Store) look(ctx context.Context, v view, key string) (int64, error) {
+func (s *Store) look(ctx context.Context, t *term, v view, key string) (int64, error) {
 	m, other := s.authority(v.mode), s.other(v.mode)
 	if err := s.settle(ctx, m, key); err != nil {
 		return 0, err
@@ -64,7 +64,7 @@ func (s *Store) look(ctx context.Context, v view, key string) (int64, error) {
 			return 0, err
 		}
 		if v.mode == modeNew && !errors.Is(err, backends.ErrLeased) {
-			s.carry(ctx, key)
+			s.behind(ctx, t, func(ctx context.Context) { s.carry(ctx, key) })
 		}
 		it, err = there, nil
 	}

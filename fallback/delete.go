@@ -21,7 +21,8 @@ var ErrOwed = fmt.Errorf("fallback: old is owed an invalidation (%w)", backends.
 //
 // When old cannot be told, the key is barred here, and a mark that new keeps for Config.Hold
 // stops other processes from reading it in old behind new; the mark is renewed until old was
-// told. That is [ErrOwed] all the same, but in PhaseRetire: somebody whom new does not answer may
+// told, unless there was no room to owe it. Whoever delivers first takes it away, also for others
+// that owe the same key. That is [ErrOwed] all the same, but in PhaseRetire: somebody whom new does not answer may
 // read old. Where old is the authority of others there is no mark that helps, and it is old's
 // failure.
 func (s *Store) Delete(ctx context.Context, key string) error {

@@ -64,7 +64,10 @@
 //
 // Copies keep the remaining lifetime; if nobody can tell it they live for Config.UnknownTTL. They
 // never overwrite, carry the bytes undecoded, are shared among callers, and are limited in number
-// and rate.
+// and rate. A read that old has answered waits for its copy for 25 ms at most; the copy then goes on
+// behind it, under its lease. So a new that is slow makes reads no slower than its own answer.
+// Values of other clients are copied as Config.Legacy frames them, or as they are
+// (Config.LegacyCopies).
 //
 // # When a server is down
 //
@@ -105,8 +108,8 @@
 // the authority missed is no failure where nobody reads that store, but the record says that
 // something is owed before the change succeeds. A record that was lost is made anew of what the processes
 // remember, the highest revision of it; until all had FleetConfig.DeadAfter to report nobody moves, and who
-// was in it and does not report again counts as owing something. [Store.AutoRamp] ramps by itself, as long as hit rate and
-// error rate hold, and steps back when they do not.
+// was in it and does not report again counts as owing something. [Store.AutoRamp] ramps by itself, as long as hit rate,
+// error rate and copies hold, and steps back when they do not.
 //
 // [Store.Progress] tells how far the migration has come, and until when old is needed.
 package fallback

@@ -171,6 +171,7 @@ func processes(t *testing.T, n int, cfg func(i int) Config, off switches) []*Sto
 	for i := range stores {
 		stores[i] = must(t, cfg(i))
 		stores[i].off = off
+		stores[i].patience = time.Duration(i) * copyPatience // the first waits for no copy
 	}
 	return stores
 }

@@ -54,7 +54,7 @@ func (s *Store) Acquire(ctx context.Context, key string, hold time.Duration) (ba
 	if l == nil { // somebody else loads or copies, or new is unwell: old may know, unfenced
 		return s.askOld(ctx, key, err)
 	}
-	return s.lookFirst(ctx, key, l, hold)
+	return s.lookFirst(ctx, t, key, l, hold)
 }
 
 func (s *Store) acquireOld(ctx context.Context, m mode, key string, hold time.Duration) (backends.Lease, backends.Item, error) {
@@ -91,7 +91,7 @@ func (s *Store) askOld(ctx context.Context, key string, newErr error) (backends.
 
 // lookFirst reads old under the lease l of new: found, it is copied; if not, the lease is the
 // caller's, and with Config.Both a lease of old goes with it.
-func (s *Store) lookFirst(ctx context.Context, key string, l backends.Lease, hold time.Duration) (backends.Lease, backends.Item, error) {
+func (s *Store) lookFirst(ctx context.Context, t *term, key string, l backends.Lease, hold time.Duration) (backends.Lease, backends.Item, error) {
 	granted := &lease{s: s, key: key, at: s.new, lease: l}
 	if s.cfg.Both && s.old.caps.Leaser != nil {
 		ol, _, err := s.old.acquire(ctx, key, hold)
@@ -100,13 +100,17 @@ func (s *Store) lookFirst(ctx context.Context, key string, l backends.Lease, hol
 			return granted, backends.Item{}, nil
 		}
 	}
-	it, err := s.old.get(ctx, key, true)
+	it, err := s.old.raw(ctx, key, true)
+	original := it
+	if err == nil {
+		original, it, err = s.copyOf(key, it)
+	}
 	switch {
 	case err == nil && s.barred(s.old, key):
 		s.counts.barred.Add(1)
 	case err == nil:
 		s.foundOld()
-		s.fillCopy(ctx, key, l, it)
+		s.behind(ctx, t, func(ctx context.Context) { s.fillCopy(ctx, key, l, original) })
 		return nil, it, nil
 	case errors.Is(err, backends.ErrHeldOff):
 		s.giveBack(ctx, key, l)

@@ -8,8 +8,8 @@ import (
 	"github.com/hearthcache/hearth/backends"
 )
 
-// AcquireMany implements [backends.BatchLeaser] in a round trip to each store, and one more for
-// the copies of what was found in old.
+// AcquireMany implements [backends.BatchLeaser] in a round trip to each store. Copies of what was
+// found in old go on behind it where new takes its time.
 func (s *Store) AcquireMany(ctx context.Context, keys []string, hold time.Duration) []backends.LeaseResult {
 	rs := make([]backends.LeaseResult, len(keys))
 	t := s.begin(ctx)
@@ -37,7 +37,7 @@ func (s *Store) AcquireMany(ctx context.Context, keys []string, hold time.Durati
 			look = append(look, i)
 		}
 	}
-	s.lookMany(ctx, keys, look, hold, rs)
+	s.lookMany(ctx, t, keys, look, hold, rs)
 	for _, i := range parts[s.old.index] {
 		if l, ok := rs[i].Lease.(*lease); ok {
 			l.mirror = phase.mode(keys[i]) == modeMirror
@@ -74,17 +74,33 @@ func (s *Store) acquirePart(ctx context.Context, m *member, keys []string, at []
 
 // lookMany reads old for keys that new leased, or could not. With Config.Both old's leases are
 // taken key by key, since they are few.
-func (s *Store) lookMany(ctx context.Context, keys []string, at []int, hold time.Duration, rs []backends.LeaseResult) {
-	for j, r := range s.askMany(ctx, s.old, keys, at, true) {
-		i, key := at[j], keys[at[j]]
+func (s *Store) lookMany(ctx context.Context, t *term, keys []string, at []int, hold time.Duration, rs []backends.LeaseResult) {
+	type found struct {
+		lease backends.Lease
+		item  backends.Item
+	}
+	copies, of := map[string]found{}, []string(nil)
+	if len(at) == 0 {
+		return
+	}
+	some := make([]string, len(at))
+	for j, i := range at {
+		some[j] = keys[i]
+	}
+	for j, r := range s.old.rawMany(ctx, some, true) {
+		i, key := at[j], some[j]
 		l, _ := rs[i].Lease.(*lease)
+		original := r.Item
+		if r.Err == nil {
+			original, r.Item, r.Err = s.copyOf(key, r.Item)
+		}
 		switch {
 		case r.Err == nil && s.barred(s.old, key):
 			s.counts.barred.Add(1)
 		case r.Err == nil:
 			s.foundOld()
 			if l != nil {
-				s.fillCopy(ctx, key, l.lease, r.Item)
+				copies[key], of = found{l.lease, original}, append(of, key)
 			}
 			rs[i] = backends.LeaseResult{Item: r.Item}
 		case errors.Is(r.Err, backends.ErrHeldOff):
@@ -99,6 +115,11 @@ func (s *Store) lookMany(ctx context.Context, keys []string, at []int, hold time
 				l.other, l.otherAt, l.fillOther = ol, s.old, true
 			}
 		}
+	}
+	if len(of) > 0 {
+		s.behind(ctx, t, func(ctx context.Context) {
+			each(of, func(key string) { s.fillCopy(ctx, key, copies[key].lease, copies[key].item) })
+		})
 	}
 }
 

@@ -104,6 +104,17 @@ func (m *member) read(key string, it backends.Item) (backends.Item, error) {
 
 // getMany is get for many keys.
 func (m *member) getMany(ctx context.Context, keys []string, ttl bool) []backends.Result {
+	rs := m.rawMany(ctx, keys, ttl)
+	for i, r := range rs {
+		if r.Err == nil {
+			rs[i].Item, rs[i].Err = m.read(keys[i], r.Item)
+		}
+	}
+	return rs
+}
+
+// rawMany is raw for many keys.
+func (m *member) rawMany(ctx context.Context, keys []string, ttl bool) []backends.Result {
 	own := m.keysOf(keys)
 	rs, err := call(ctx, m, func(ctx context.Context) ([]backends.Result, error) {
 		var rs []backends.Result
@@ -121,9 +132,7 @@ func (m *member) getMany(ctx context.Context, keys []string, ttl bool) []backend
 		}
 	}
 	for i, r := range rs {
-		if r.Err == nil {
-			rs[i].Item, rs[i].Err = m.read(keys[i], r.Item)
-		} else {
+		if r.Err != nil {
 			rs[i] = backends.Result{Err: m.wrap("get", keys[i], r.Err)}
 		}
 	}

@@ -428,6 +428,71 @@ func TestLegacy_ForeignValuesAreReframedWhenReadAndCopied(t *testing.T) {
 	p.holds(p.old, "app:k", "")
 }
 
+// A reader in another language that has moved to new finds there what it can read.
+func TestLegacy_CopiesAsTheyAreLeaveTheValuesToOtherClients(t *testing.T) {
+	for name, read := range map[string]func(p *pair) (string, error){
+		"get": func(p *pair) (string, error) {
+			it, err := p.s.Get(t.Context(), "k")
+			return string(it.Value), err
+		},
+		"get-many": func(p *pair) (string, error) {
+			r := p.s.GetMany(t.Context(), []string{"k"})[0]
+			return string(r.Item.Value), r.Err
+		},
+		"acquire": func(p *pair) (string, error) {
+			_, it, err := p.s.Acquire(t.Context(), "k", time.Minute)
+			return string(it.Value), err
+		},
+		"acquire-many": func(p *pair) (string, error) {
+			r := p.s.AcquireMany(t.Context(), []string{"k"}, time.Minute)[0]
+			return string(r.Item.Value), r.Err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nonce := 0
+			p := newPair(t, PhaseNew, func(c *Config) {
+				c.LegacyCopies = LegacyAsIs
+				c.Legacy = func(_ string, it backends.Item) (backends.Item, error) {
+					nonce++
+					it.Value, it.Flags = fmt.Appendf(nil, "framed:%s:%d", it.Value, nonce), 0
+					return it, nil
+				}
+			})
+			p.ok(p.old.Set(t.Context(), "k", backends.Item{Value: []byte("v"), Flags: 2, TTL: time.Hour}))
+			if v, err := read(p); err != nil || !strings.HasPrefix(v, "framed:v:") {
+				t.Errorf("read %q, %v", v, err)
+			}
+			it, err := p.fresh.GetTTL(t.Context(), "k")
+			if err != nil || string(it.Value) != "v" || it.Flags != 2 || it.TTL > time.Hour || it.TTL < time.Minute {
+				t.Errorf("new has %q, flags %d, for %v, %v; want what old has", it.Value, it.Flags, it.TTL, err)
+			}
+			if v, err := read(p); err != nil || !strings.HasPrefix(v, "framed:v:") {
+				t.Errorf("read from new: %q, %v", v, err)
+			}
+		})
+	}
+}
+
+// The copy of a version is known by its bytes, however the decoder frames it.
+func TestLegacy_ATokenOfOldIsGoodForItsCopyAsItIs(t *testing.T) {
+	nonce := 0
+	p := newPair(t, PhaseMirror, func(c *Config) {
+		c.LegacyCopies = LegacyAsIs
+		c.Legacy = func(_ string, it backends.Item) (backends.Item, error) {
+			nonce++
+			it.Value = fmt.Appendf(nil, "framed:%s:%d", it.Value, nonce)
+			return it, nil
+		}
+	})
+	p.put(p.old, "k", "v")
+	it, err := p.s.Get(t.Context(), "k")
+	p.ok(err)
+	p.ok(p.s.SetPhase(PhaseNew))
+	p.ok(p.s.CompareAndSwap(t.Context(), "k", it.Token, text("w")))
+	p.holds(p.fresh, "k", "w")
+	p.holds(p.old, "k", "")
+}
+
 func TestNew_RefusesWhatCannotBeMadeSafe(t *testing.T) {
 	mem := memory.New(memory.Config{})
 	plain := struct{ backends.Store }{memory.New(memory.Config{})}
@@ -444,6 +509,7 @@ func TestNew_RefusesWhatCannotBeMadeSafe(t *testing.T) {
 		"the same name":     {New: Member{Store: mem, Name: "x"}, Old: []Member{{Store: plain, Name: "x"}}},
 		"no leases on new":  {New: Member{Store: plain, Name: "plain"}, Old: []Member{{Store: mem}}},
 		"no such phase":     {New: Member{Store: mem}, Old: []Member{{Store: plain}}, Phase: PhaseRetire + 1},
+		"no such form":      {New: Member{Store: mem}, Old: []Member{{Store: plain}}, LegacyCopies: LegacyAsIs},
 		"negative lifetime": {New: Member{Store: mem}, Old: []Member{{Store: plain}}, UnknownTTL: -1},
 	} {
 		if s, err := New(cfg); err == nil {

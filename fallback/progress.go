@@ -43,8 +43,9 @@ type counts struct {
 	reads, hitsNew, hitsOld, misses, failures, skipped atomic.Int64
 	askedNew, failedNew                                atomic.Int64
 	copied, copyFailed, copyRefused                    atomic.Int64
+	copyUnanswered                                     atomic.Int64 // of copyFailed, those new gave no answer to
 	barred, owed, delivered                            atomic.Int64
-	sampled, compared, equal, different                atomic.Int64
+	sampled, compared, equal, reframed, different      atomic.Int64
 	driftSum, driftMax                                 atomic.Int64 // nanoseconds
 	since                                              atomic.Int64 // Unix nanoseconds when the phase began
 	unwritten                                          atomic.Int64 // Unix nanoseconds since when old is not written to here
@@ -102,11 +103,13 @@ type Progress struct {
 	OwedOld      int   // invalidations that old is owed now
 	Delivered    int64 // owed invalidations that were delivered
 	// NewShutUntil and OldShutUntil are until when nothing is read from new or old, since it is
-	// owed more than Config.MaxOwed ([EventOverflow]); zero = it is read. See [Store.Emptied].
+	// owed more than Config.MaxOwed ([EventOverflow]); zero = it is read. Of a chain of olds it is
+	// the latest of all. See [Store.Emptied].
 	NewShutUntil, OldShutUntil time.Time
 
-	Compared     int64         // samples looked up in both
+	Compared     int64         // samples found in both, with values that stood still
 	Equal        int64         // of these, with the same value
+	Reframed     int64         // of these, another client's in old and a frame in new, as Config.Legacy makes them
 	Different    int64         // of these, with another value
 	TTLDriftMean time.Duration // how far their lifetimes lay apart
 	TTLDriftMax  time.Duration
@@ -142,13 +145,13 @@ func (s *Store) Progress() Progress {
 		Copied: c.copied.Load(), CopyFailures: c.copyFailed.Load(), CopyRefused: c.copyRefused.Load(),
 		Barred: c.barred.Load(), Delivered: c.delivered.Load(),
 		OwedNew: int(s.new.owed.length.Load()), OwedOld: int(s.old.owed.length.Load()),
-		Compared: c.compared.Load(), Equal: c.equal.Load(), Different: c.different.Load(),
+		Compared: c.compared.Load(), Equal: c.equal.Load(), Reframed: c.reframed.Load(), Different: c.different.Load(),
 		TTLDriftMax: time.Duration(c.driftMax.Load()),
 	}
 	if p.Compared > 0 {
 		p.TTLDriftMean = time.Duration(c.driftSum.Load() / p.Compared)
 	}
-	p.NewShutUntil, p.OldShutUntil = s.new.owed.shutUntil(), s.old.owed.shutUntil()
+	p.NewShutUntil, p.OldShutUntil = s.new.owed.shutUntil(), s.oldShutUntil()
 	p.Since = time.Unix(0, c.since.Load())
 	if at := c.lastTTL.Load(); at != 0 {
 		p.OldNeededUntil = time.Unix(0, at)

@@ -23,6 +23,9 @@ type RampConfig struct {
 	// MaxErrorRate is the share of reads that may go without an answer, and of those that new was
 	// asked for that it may leave to old by failing. 0 = 0.01.
 	MaxErrorRate float64
+	// MaxCopyFailures is the share of copies that new may fail to take, 0 to 1, without having lost
+	// them to a change: such a new may answer reads and still stay cold. 0 = 0.05.
+	MaxCopyFailures float64
 	// Patience is how often a step may go wrong before the ramp gives up. 0 = 3.
 	Patience int
 	// Advance puts a phase in force: [Fleet.Advance] where there is a fleet. nil =
@@ -48,6 +51,9 @@ func (c RampConfig) complete() (RampConfig, error) {
 	if c.MaxErrorRate == 0 {
 		c.MaxErrorRate = 0.01
 	}
+	if c.MaxCopyFailures == 0 {
+		c.MaxCopyFailures = 0.05
+	}
 	if c.Patience == 0 {
 		c.Patience = 3
 	}
@@ -56,8 +62,9 @@ func (c RampConfig) complete() (RampConfig, error) {
 		return c, errors.New("fallback: RampConfig.Steps are not phases from mirror on, in order")
 	case c.Every < 0 || c.MinReads < 0 || c.Patience < 0:
 		return c, errors.New("fallback: RampConfig.Every, MinReads or Patience is negative")
-	case !(c.MaxHitLoss > 0 && c.MaxHitLoss <= 1) || !(c.MaxErrorRate > 0 && c.MaxErrorRate <= 1):
-		return c, errors.New("fallback: RampConfig.MaxHitLoss or MaxErrorRate is not in (0, 1]")
+	case !(c.MaxHitLoss > 0 && c.MaxHitLoss <= 1) || !(c.MaxErrorRate > 0 && c.MaxErrorRate <= 1) ||
+		!(c.MaxCopyFailures > 0 && c.MaxCopyFailures <= 1):
+		return c, errors.New("fallback: RampConfig.MaxHitLoss, MaxErrorRate or MaxCopyFailures is not in (0, 1]")
 	}
 	return c, nil
 }
@@ -225,6 +232,7 @@ func (r *ramp) watch(ctx context.Context, done <-chan error) (reads, error) {
 type reads struct {
 	hits, misses, failures, total int64
 	askedNew, failedNew           int64
+	copied, copyUnanswered        int64
 }
 
 func (s *Store) reads() reads {
@@ -232,6 +240,7 @@ func (s *Store) reads() reads {
 	return reads{
 		hits: p.HitsNew + p.HitsOld, misses: p.Misses, failures: p.Failures, total: p.Reads,
 		askedNew: p.AskedNew, failedNew: p.FailedNew,
+		copied: p.Copied, copyUnanswered: s.counts.copyUnanswered.Load(),
 	}
 }
 
@@ -239,6 +248,7 @@ func (r reads) since(start reads) reads {
 	return reads{
 		hits: r.hits - start.hits, misses: r.misses - start.misses, failures: r.failures - start.failures, total: r.total - start.total,
 		askedNew: r.askedNew - start.askedNew, failedNew: r.failedNew - start.failedNew,
+		copied: r.copied - start.copied, copyUnanswered: r.copyUnanswered - start.copyUnanswered,
 	}
 }
 
@@ -261,6 +271,9 @@ func (r reads) failing(before reads, cfg RampConfig) string {
 	}
 	if e := ratio(r.failedNew, r.askedNew); e > cfg.MaxErrorRate && r.failedNew > fewFailures && e > ratio(before.failedNew, before.askedNew) {
 		return fmt.Sprintf("new gave no answer to %.2f %% of the reads that it was asked for", 100*e)
+	}
+	if e := ratio(r.copyUnanswered, r.copied+r.copyUnanswered); e > cfg.MaxCopyFailures && r.copyUnanswered > fewFailures {
+		return fmt.Sprintf("new did not take %.2f %% of the copies", 100*e)
 	}
 	return ""
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
 )
 
@@ -189,5 +191,80 @@ func TestPhase_KeysStayInAsARampGrows(t *testing.T) {
 		if d := float64(n)/10 - percent; d > 5 || d < -5 {
 			t.Errorf("%d of 1000 keys at %v %%", n, percent)
 		}
+	}
+}
+
+// watched is a ramp in one step to New, with traffic on 200 keys of old all the while.
+func watched(t *testing.T, p *pair, cfg RampConfig) (back string, err error) {
+	t.Helper()
+	p.s.cfg.Observer = func(e Event) {
+		if e.Kind == EventRampStep && e.Phase < e.From {
+			back = e.Reason
+		}
+	}
+	for i := range 200 {
+		p.put(p.old, fmt.Sprint("k", i), "v")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { p.traffic(ctx) })
+	cfg.Every, cfg.Steps, cfg.Patience = 20*time.Second, []Phase{PhaseNew}, 1
+	err = p.s.AutoRamp(ctx, cfg)
+	cancel()
+	wg.Wait()
+	p.s.Close()
+	return back, err
+}
+
+// New answers everything, and has nothing: only the hit rate shows it.
+func TestAutoRamp_StepsBackWhenOnlyTheHitRateFalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPair(t, PhaseMirror, func(c *Config) { c.MaxCopies = -1 })
+		p.o.Before(func(backendtest.Op, string) {
+			if p.s.Phase() == PhaseNew { // what is not copied expires in old
+				for i := range 200 {
+					_ = p.old.Delete(context.Background(), fmt.Sprint("k", i))
+				}
+			}
+		})
+		back, err := watched(t, p, RampConfig{})
+		if got := p.s.Progress(); !errors.Is(err, ErrRampGaveUp) || p.s.Phase() != PhaseMirror || !strings.Contains(back, "hit rate") || got.FailedNew != 0 {
+			t.Errorf("got %v in %v, new failed %d; back because %q", err, p.s.Phase(), got.FailedNew, back)
+		}
+	})
+}
+
+// New answers reads in time, and does not take a fifth of the copies: old answers all of it, and no other figure shows it.
+func TestAutoRamp_StepsBackWhenNewDoesNotTakeCopies(t *testing.T) {
+	for name, fault := range map[string]backendtest.Fault{
+		"fails":   {Op: backendtest.OpFill, Times: -1, Rate: 0.2, Err: backends.ErrUnavailable},
+		"is late": {Op: backendtest.OpFill, Times: -1, Rate: 0.2, Block: make(chan struct{})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				if fault.Block != nil {
+					fault.Block = make(chan struct{})
+				}
+				p := newPair(t, PhaseMirror)
+				p.n.Inject(fault)
+				back, err := watched(t, p, RampConfig{})
+				if !errors.Is(err, ErrRampGaveUp) || p.s.Phase() != PhaseMirror || !strings.Contains(back, "copies") {
+					t.Errorf("got %v in %v; back because %q, %+v", err, p.s.Phase(), back, p.s.Progress())
+				}
+			})
+		})
+	}
+}
+
+// A copy that is lost to a change is as it should be, and one that new refuses is no outage.
+func TestAutoRamp_GoesOnOverCopiesThatAreLostToChanges(t *testing.T) {
+	for _, lost := range []error{backends.ErrLeaseLost, backends.ErrTooLarge} {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPair(t, PhaseMirror)
+			p.n.Inject(backendtest.Fault{Op: backendtest.OpFill, Times: -1, Err: lost})
+			if back, err := watched(t, p, RampConfig{}); err != nil || p.s.Phase() != PhaseNew || p.s.Progress().CopyFailures == 0 {
+				t.Errorf("%v: got %v in %v; back because %q", lost, err, p.s.Phase(), back)
+			}
+		})
 	}
 }

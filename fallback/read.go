@@ -16,7 +16,7 @@ func check(ctx context.Context, key string) error {
 }
 
 // Get implements [backends.Store]. In PhaseNew a key that new lacks is looked for in old, copied
-// to new and returned. An old store that cannot answer leaves it a miss, since the source can
+// to new and returned; the copy goes on behind the caller where new takes its time. An old store that cannot answer leaves it a miss, since the source can
 // answer; a new one that cannot is a failure, unless old has the key.
 func (s *Store) Get(ctx context.Context, key string) (backends.Item, error) {
 	return s.read(ctx, key, false)
@@ -50,7 +50,7 @@ func (s *Store) read(ctx context.Context, key string, ttl bool) (backends.Item, 
 		var it backends.Item
 		if it, err = s.new.get(ctx, key, ttl); err == nil {
 			s.asked(nil)
-			s.compare(key, it)
+			s.compare(v.mode, key)
 			return s.counted(s.new, it, nil)
 		}
 	}
@@ -59,7 +59,7 @@ func (s *Store) read(ctx context.Context, key string, ttl bool) (backends.Item, 
 		return s.counted(s.new, backends.Item{}, err)
 	}
 	it, oldErr := s.old.get(ctx, key, ttl)
-	if err = s.merge(ctx, key, err, oldErr); err != nil {
+	if err = s.merge(ctx, t, key, err, oldErr); err != nil {
 		return s.counted(s.old, backends.Item{}, err)
 	}
 	return s.counted(s.old, it, nil)
@@ -67,14 +67,14 @@ func (s *Store) read(ctx context.Context, key string, ttl bool) (backends.Item, 
 
 // merge decides what a read returns that new could not answer (newErr), after old returned
 // oldErr; nil means old's item, which is copied if new said that it lacks the key.
-func (s *Store) merge(ctx context.Context, key string, newErr, oldErr error) error {
+func (s *Store) merge(ctx context.Context, t *term, key string, newErr, oldErr error) error {
 	switch {
 	case oldErr == nil && s.barred(s.old, key): // owed since old was asked
 		s.counts.barred.Add(1)
 		return newErr
 	case oldErr == nil:
 		if errors.Is(newErr, backends.ErrMiss) && !errors.Is(newErr, backends.ErrLeased) {
-			s.copyNow(ctx, key)
+			s.copyNow(ctx, t, key)
 		}
 		return nil
 	case errors.Is(oldErr, backends.ErrHeldOff) && absent(newErr):
@@ -130,8 +130,8 @@ func (s *Store) counted(m *member, it backends.Item, err error) (backends.Item, 
 	return it, err
 }
 
-// GetMany implements [backends.Batcher]: at most one round trip to each member, and those that
-// a copy takes.
+// GetMany implements [backends.Batcher]: at most one round trip to each member. Copies go on behind
+// it where new takes its time.
 func (s *Store) GetMany(ctx context.Context, keys []string) []backends.Result {
 	return s.readMany(ctx, keys, false)
 }
@@ -173,6 +173,9 @@ func (s *Store) readMany(ctx context.Context, keys []string, ttl bool) []backend
 		i := atNew[j]
 		newHas[i] = r.Err == nil
 		s.asked(r.Err)
+		if r.Err == nil {
+			s.compare(phase.mode(keys[i]), keys[i])
+		}
 		if rs[i] = r; r.Err != nil && s.fallsBack(phase.mode(keys[i]), keys[i], r.Err) {
 			atOld = append(atOld, i)
 		}
@@ -194,10 +197,10 @@ func (s *Store) readMany(ctx context.Context, keys []string, ttl bool) []backend
 		case r.Err == nil:
 			s.counts.barred.Add(1)
 		default:
-			rs[i].Err = s.merge(ctx, key, rs[i].Err, r.Err)
+			rs[i].Err = s.merge(ctx, t, key, rs[i].Err, r.Err)
 		}
 	}
-	s.copyMany(ctx, copies)
+	s.copyNow(ctx, t, copies...)
 	for i, r := range rs {
 		from := s.old
 		if newHas[i] {

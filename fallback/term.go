@@ -38,6 +38,9 @@ func (s *Store) hold() *term {
 	}
 }
 
+// again is begin for what follows from a call of t that has not ended yet, and belongs to t too.
+func (t *term) again() { t.running.Add(1) }
+
 func (t *term) end() { t.running.Add(-1) }
 
 // turn begins a new term if phase or fleet differ from what is in force. It returns the phase

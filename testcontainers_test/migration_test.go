@@ -42,8 +42,9 @@ func (i image) open(t *testing.T) backends.Store {
 // L1, so every read is about the servers.
 func migrate(t *testing.T, old, new backends.Store) {
 	both, err := fallback.New(fallback.Config{
-		New: fallback.Member{Store: new, Timeout: caseTime},
-		Old: []fallback.Member{{Store: old, Timeout: caseTime}},
+		New:          fallback.Member{Store: new, Timeout: caseTime},
+		Old:          []fallback.Member{{Store: old, Timeout: caseTime}},
+		CompareEvery: 20,
 	})
 	if err != nil {
 		t.Fatal(err)

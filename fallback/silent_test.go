@@ -20,10 +20,6 @@ func hang(record *backendtest.Faulty) {
 	record.Inject(backendtest.Fault{Block: make(chan struct{}), Times: -1})
 }
 
-// slow makes every call to the record take d.
-func slow(record *backendtest.Faulty, d time.Duration) {
-	record.Before(func(backendtest.Op, string) { time.Sleep(d) })
-}
 
 // cached is a cache without L1 over a process of a migration, with ten records that it has.
 type cached struct {

@@ -9,6 +9,16 @@
 //		Remotes:   []tier.Remote{{Name: "redis", Store: store}},
 //	})
 //
+// Where several services share the server and the store is one of [backends.Prefix], Config.KeyPrefix
+// is that prefix. A cache over a store with another one refuses the source: it would hear nothing.
+//
+// # One remote tier
+//
+// The server tells of keys that it holds, so what is in L1 has to be there as well. With a second
+// remote tier, or a fallback, it need not be: a value that was found in the other one, or that this
+// one has evicted, may be deleted everywhere and the server says nothing. A cache with several remote
+// tiers refuses this source; with package bus or stream the processes tell each other.
+//
 // # How it works
 //
 // One connection to each master, of its own, speaks RESP3 and asks for
@@ -43,7 +53,7 @@
 //     would be one more flush. So is its eviction.
 //
 // Neither can be a key of a cache with that namespace, since its keys go on with ':'. Without a
-// Namespace they are !probe:... and !flush.
+// Namespace they are !probe:... and !flush. Both begin with KeyPrefix.
 //
 // # What it does not see
 //
@@ -83,7 +93,7 @@
 //
 // (the client asks for the slots whatever else it may do, and says ASKING while a slot moves).
 // ~{user:* is for the side keys of package redis, ~user!* for Clear, tags, PublishFlush and the probe.
-// No channel is needed. A user of its own who only listens needs
+// No channel is needed. With a KeyPrefix the patterns have it before user. A user of its own who only listens needs
 //
 //	ACL SETUSER ear on >secret resetchannels resetkeys -@all +ping +client|tracking
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -204,7 +205,10 @@ func (w *watch) track(ctx context.Context, cn *goredis.Conn) error {
 	}
 	args := []any{"CLIENT", "TRACKING", "ON", "BCAST"}
 	if w.prefix != "" {
-		args = append(args, "PREFIX", w.prefix, "PREFIX", w.flushKey, "PREFIX", w.probes)
+		args = append(args, "PREFIX", w.prefix)
+	}
+	if w.cfg.Namespace != "" { // else they begin with the prefix, and the server takes none twice
+		args = append(args, "PREFIX", w.flushKey, "PREFIX", w.probes)
 	}
 	err = cn.Do(ctx, args...).Err()
 	switch {
@@ -227,9 +231,13 @@ func (w *watch) push(frame []any, p *probe) error {
 		return nil
 	}
 	keys = w.heed(keys, p)
-	for _, k := range keys {
+	for i, k := range keys {
 		if k == w.flushKey {
 			w.board.Flush("another process asked for it")
+		}
+		var ours bool
+		if keys[i], ours = strings.CutPrefix(k, w.cfg.KeyPrefix); !ours {
+			return fmt.Errorf("an invalidation of %.60q, which is outside the prefix %q", k, w.cfg.KeyPrefix)
 		}
 	}
 	w.board.Forget(keys)

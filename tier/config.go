@@ -99,7 +99,8 @@ type Local[V any] struct {
 	// WhenDown is what L1 does while the Invalidator's link is down. Zero: [Bypass].
 	WhenDown WhenDown
 
-	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s. It must
+	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s. Of several
+	// connections (tracking on a Cluster) one may be silent for two Pings of the source more. It must
 	// be longer than the pause between two signs of life of the Invalidator (its Ping, 1 s unless
 	// set), or the link would go down and up with each: [New] refuses it where the source says its
 	// pace ([backends.Paced]; those of hearth do). Twice the Ping and more lets one answer be late.

@@ -27,7 +27,8 @@
 // evicted, and "everything" on FLUSHDB and FLUSHALL. On one server a change is heard of some 60
 // microseconds after it was made. Nothing is published by hearth: Publish does nothing.
 //
-// The source pings each connection and gives it up when nothing was heard for DeadAfter. While a
+// The source pings each connection and gives it up when nothing was heard for DeadAfter. It says
+// that the link is alive as long as none of them is two pings late. While a
 // connection is missing the link is down, and whatever is set in tier.Local.WhenDown happens;
 // when all are back, L1 starts empty. An invalidation that cannot be read, a reply out of step or
 // a change of a cluster's topology do the same.

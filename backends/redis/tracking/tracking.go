@@ -27,7 +27,8 @@ type Config struct {
 	Ping time.Duration
 
 	// DeadAfter is how long a server may be silent before the link counts as down. 0 = three
-	// times Ping; at least twice Ping.
+	// times Ping; at least twice Ping. A longer one than tier.Local.DeadAfter lets the connection
+	// live on, not L1 serve for longer: one that is late by two Pings ends the signs of life.
 	DeadAfter time.Duration
 
 	// Refresh is how often a cluster is asked for its topology. It is also asked whenever a

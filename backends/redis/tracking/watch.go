@@ -32,6 +32,7 @@ func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
 		doubts:  make(chan struct{}, 1),
 		unsure:  map[string]*goredis.Options{},
 	}
+	w.board.Patience = 2 * s.timing.Ping
 	w.board.Unflushed = s.unflushed
 	s.running.Store(w)
 	defer s.running.Store(nil)

@@ -31,6 +31,7 @@ func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
 		stop:    map[string]func(){},
 		doubts:  make(chan struct{}, 1),
 		unsure:  map[string]*goredis.Options{},
+		ask:     link.TopologyOf,
 	}
 	w.board.Patience = 2 * s.timing.Ping
 	w.board.Unflushed = s.unflushed
@@ -47,7 +48,8 @@ type watch struct {
 	look    chan struct{} // the topology is worth a look
 	refused chan error
 	slots   string
-	looked  time.Time // when the topology was known last
+	ask     func(context.Context, goredis.UniversalClient) (link.Topology, error)
+	known   known
 
 	tasks sync.WaitGroup
 	stop  map[string]func() // ends a node's listener, by address
@@ -62,6 +64,7 @@ func (w *watch) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer w.tasks.Wait()
 	defer cancel()
+	defer w.known.end()
 	tick := time.NewTicker(w.cfg.Refresh)
 	defer tick.Stop()
 	w.tasks.Go(func() { w.doubt(ctx) })
@@ -74,8 +77,8 @@ func (w *watch) run(ctx context.Context) error {
 		case err == nil, ctx.Err() != nil:
 		case len(w.stop) == 0 && link.Refused(err):
 			return err
-		case len(w.stop) == 0 || time.Since(w.looked) >= w.timing.DeadAfter:
-			w.board.Down(topology, err)
+		default:
+			w.fail(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -91,10 +94,6 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// topology is the line on the board that stands for knowing all masters. Without it changes on
-// one that is unknown would not be heard.
-const topology = "topology"
-
 // refresh starts listeners on masters that are new and ends those on nodes that are none any
 // more. A cluster that does not answer keeps the listeners it has, until DeadAfter.
 func (w *watch) refresh(ctx context.Context) error {
@@ -104,7 +103,7 @@ func (w *watch) refresh(ctx context.Context) error {
 	unsure := w.unexplained() // before the question: what comes after it is for the next one
 	ask, cancel := context.WithTimeout(ctx, w.timing.DeadAfter)
 	defer cancel()
-	t, err := link.TopologyOf(ask, w.client)
+	t, err := w.ask(ask, w.client)
 	if err != nil {
 		return link.Refusal(fmt.Errorf("tracking: list the nodes: %w", err))
 	}
@@ -133,8 +132,7 @@ func (w *watch) refresh(ctx context.Context) error {
 	}
 	w.sweep()
 	if w.cluster {
-		w.looked = time.Now()
-		w.board.Up(topology)
+		w.know()
 	}
 	if changed {
 		w.board.Flush("the topology of the cluster has changed")

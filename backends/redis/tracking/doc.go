@@ -69,6 +69,12 @@
 //     is passed by from the client's first word with one until it is heard. Masters without slots are
 //     listened to as well, since a slot that moves is read and written before it is assigned.
 //
+// # Reads from replicas
+//
+// The masters tell. A client that reads from replicas (ReadOnly, RouteByLatency, RouteRandomly) may
+// read the old value after the news and put it into L1, and no more news comes: L1 is then old for
+// tier.Local.TTL, not for as long as the replica lags. Give the cache a client that reads from masters.
+//
 // # Echo
 //
 // Own writes come back as well: the server mutes them only for the connection that made them,

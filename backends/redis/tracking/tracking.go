@@ -66,7 +66,9 @@ var (
 // New returns a source for the servers behind client, a *Client (one server, or found through
 // Sentinel) or a *ClusterClient. It sends nothing; its connections are made by Watch, with the
 // client's address, credentials and dialer. Give it the client that the cache's store uses: where
-// that turns to a node of a cluster for the first time, the source hears of it.
+// that turns to a node of a cluster for the first time, the source hears of it. What makes a
+// ClusterClient tell it so cannot be taken back, so a source lives as long as the client: make one
+// for each client and namespace, not one for each cache that comes and goes.
 func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
 	if err := link.Check("tracking", client); err != nil {
 		return nil, err

@@ -187,12 +187,19 @@ type Caps struct {
 	Prompt bool
 	// MaxValueBytes is the largest value the store holds; 0 = not known.
 	MaxValueBytes int
+	// KeyPrefix is what the store puts before every key ([Prefix]): the server that holds it knows
+	// it, and tells of it, by that name. Empty: the name that was given. A store of your
+	// own around one with a prefix hands it on ([Composite], [Limits]).
+	KeyPrefix string
+	// Split: a key may be in one of several stores below this one, so the word of one server about
+	// its keys is not all there is to hear.
+	Split bool
 }
 
 // Limits is implemented by leaf stores that have something to say about the plain fields of
 // [Caps].
 type Limits interface {
-	// Limits returns a Caps of which only Flags, Unsigned, Prompt and MaxValueBytes are read.
+	// Limits returns a Caps of which only the plain fields are read, from Flags on.
 	Limits() Caps
 }
 
@@ -215,6 +222,7 @@ func CapsOf(s Store) Caps {
 	if l, ok := s.(Limits); ok {
 		p := l.Limits()
 		c.Flags, c.Unsigned, c.Prompt, c.MaxValueBytes = p.Flags, p.Unsigned, p.Prompt, p.MaxValueBytes
+		c.KeyPrefix, c.Split = p.KeyPrefix, p.Split
 	}
 	c.Batcher, _ = s.(Batcher)
 	c.CASer, _ = s.(CASer)

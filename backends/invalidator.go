@@ -2,6 +2,8 @@ package backends
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
@@ -42,6 +44,50 @@ type Paced interface {
 	// Pace returns the longest pause between two calls of [Sink.Alive] on a link that works, such
 	// as the source's Ping; above zero.
 	Pace() time.Duration
+}
+
+// Fitting is for an [Invalidator] that does not hear of changes in every kind of remote tier. A cache
+// over tiers that it does not fit refuses it: the link would look healthy, and L1 would be old. One that
+// is [StoredOnly] and says nothing else fits a single store that keeps keys as they are given.
+type Fitting interface {
+	// Fits returns nil if it hears of every change in stores with these capabilities, nearest first;
+	// else what it would not hear.
+	Fits(remotes []Caps) error
+}
+
+// Fits returns nil if inv hears of every change in stores with these capabilities, nearest first, or
+// does not say; else what it would not hear.
+func Fits(inv Invalidator, remotes []Caps) error {
+	if f, ok := inv.(Fitting); ok {
+		return f.Fits(remotes)
+	}
+	if storedOnly(inv) {
+		return FitsOne("", remotes)
+	}
+	return nil
+}
+
+func storedOnly(inv Invalidator) bool {
+	s, ok := inv.(StoredOnly)
+	return ok && s.StoredOnly()
+}
+
+// FitsOne is Fits of a source that is told by one server, or cluster, which knows the keys by names
+// that begin with prefix. Where a key may be in one of several places, what L1 has is not always in
+// the one that the source hears of, and nobody tells when it changes. No store at all fits: then the
+// loader's source may be that server.
+func FitsOne(prefix string, remotes []Caps) error {
+	switch {
+	case len(remotes) == 0:
+		return nil
+	case len(remotes) > 1:
+		return fmt.Errorf("it is told by one server of keys that it holds, and there are %d remote tiers: use one by which the processes tell each other", len(remotes))
+	case remotes[0].Split:
+		return errors.New("it is told by one server of keys that it holds, and the remote tier keeps them in several places: use one by which the processes tell each other")
+	case remotes[0].KeyPrefix != prefix:
+		return fmt.Errorf("it hears of keys that the server knows with the prefix %q, and the store gives them the prefix %q (KeyPrefix): give both the same", prefix, remotes[0].KeyPrefix)
+	}
+	return nil
 }
 
 // Sink is what a listening L1 offers an [Invalidator]. Methods return quickly and are safe for

@@ -3,6 +3,8 @@ package backends
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,6 +20,9 @@ import (
 // namespace only, at the cost of scanning all of s. Forgetting is per key, but PublishFlush and
 // a Flush concern all of s.
 //
+// Whoever listens to the server itself hears the names that it has: package tracking has to be told
+// the prefix (its Config.KeyPrefix). A cache refuses one that was not.
+//
 // It refuses a nil store and an empty prefix.
 func Prefix(s Store, prefix string) (Composite, error) {
 	if iface.IsNil(s) {
@@ -29,6 +34,7 @@ func Prefix(s Store, prefix string) (Composite, error) {
 	inner := CapsOf(s)
 	p := &prefixed{store: s, prefix: prefix, inner: inner}
 	p.caps = inner // what has no keys (Pinger, Warner, limits) is the store's own
+	p.caps.KeyPrefix = inner.KeyPrefix + prefix
 	if inner.Batcher != nil {
 		p.caps.Batcher = p
 	}
@@ -237,6 +243,36 @@ func (p *prefixed) Publish(ctx context.Context, keys []string) error {
 
 func (p *prefixed) PublishFlush(ctx context.Context) error {
 	return p.inner.Invalidator.PublishFlush(ctx)
+}
+
+// StoredOnly implements the interface of that name as the store's Invalidator does.
+func (p *prefixed) StoredOnly() bool { return storedOnly(p.inner.Invalidator) }
+
+// Hears implements [Selective] as the store's Invalidator does, which knows the namespace by a longer name.
+func (p *prefixed) Hears(namespace string) bool {
+	s, ok := p.inner.Invalidator.(Selective)
+	return !ok || s.Hears(p.prefix+namespace)
+}
+
+// Pace implements [Paced] as the store's Invalidator does; zero where it does not say.
+func (p *prefixed) Pace() time.Duration {
+	if s, ok := p.inner.Invalidator.(Paced); ok {
+		return s.Pace()
+	}
+	return 0
+}
+
+// Fits implements [Fitting]: a source of keys that begin with the prefix fits stores with that prefix.
+func (p *prefixed) Fits(remotes []Caps) error {
+	below := slices.Clone(remotes)
+	for i := range below {
+		outer, ok := strings.CutSuffix(below[i].KeyPrefix, p.prefix)
+		if !ok && p.StoredOnly() {
+			return fmt.Errorf("it hears of keys with the prefix %q, and the store gives them the prefix %q: give both the same", p.caps.KeyPrefix, below[i].KeyPrefix)
+		}
+		below[i].KeyPrefix = outer
+	}
+	return Fits(p.inner.Invalidator, below)
 }
 
 // prefixSink hands on the keys of the namespace, as the caller knows them.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
@@ -123,5 +124,69 @@ func TestPrefix_LocatesWhatTheStoreLocates(t *testing.T) {
 	}
 	if _, _, ok := mustPrefix(t, memory.New(memory.Config{}), "p:").(backends.Locator).Locate("k"); ok {
 		t.Error("a store that cannot tell was said to")
+	}
+}
+
+// told is a store with a source of what its server holds.
+type told struct {
+	*memory.Store
+	namespace string
+}
+
+func (told) StoredOnly() bool              { return true }
+func (s told) Hears(namespace string) bool { return s.namespace == namespace }
+func (told) Fits(rs []backends.Caps) error { return backends.FitsOne("", rs) }
+func (told) Pace() time.Duration           { return 7 * time.Second }
+
+// whisper is an Invalidator that says nothing about itself.
+type whisper struct{ backends.Invalidator }
+
+func TestPrefix_TheRecordSaysWhatTheServerKnows(t *testing.T) {
+	p := mustPrefix(t, mustPrefix(t, memory.New(memory.Config{}), "in:"), "out:")
+	if got := p.Caps().KeyPrefix; got != "in:out:" {
+		t.Errorf("the record says %q", got)
+	}
+	if err := p.Set(t.Context(), "k", backends.Item{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the store's own source does not hear, a view of it does not hear either.
+func TestPrefix_TheInvalidatorOfAStoreKeepsItsLimits(t *testing.T) {
+	s := told{memory.New(memory.Config{}), "in:out:user"}
+	p := mustPrefix(t, mustPrefix(t, s, "in:"), "out:")
+	inv := p.Caps().Invalidator
+	if so, ok := inv.(backends.StoredOnly); !ok || !so.StoredOnly() {
+		t.Error("what no tier holds would be kept")
+	}
+	if h, ok := inv.(backends.Selective); !ok || !h.Hears("user") || h.Hears("in:out:user") {
+		t.Error("it does not say which namespace it hears")
+	}
+	if pace, ok := inv.(backends.Paced); !ok || pace.Pace() != 7*time.Second {
+		t.Error("it does not say its pace")
+	}
+	for _, c := range []struct {
+		why   string
+		store backends.Store
+		fits  bool
+	}{
+		{"it is the view's own", p, true},
+		{"the same prefix", mustPrefix(t, s, "in:out:"), true},
+		{"keys as they are given", s, false},
+		{"another prefix", mustPrefix(t, s, "other:"), false},
+		{"less", mustPrefix(t, s, "out:"), false},
+		{"more", mustPrefix(t, p, "more:"), false},
+	} {
+		if err := backends.Fits(inv, []backends.Caps{backends.CapsOf(c.store)}); (err == nil) != c.fits {
+			t.Errorf("%s: %v", c.why, err)
+		}
+	}
+	plain := mustPrefix(t, struct {
+		backends.Store
+		whisper
+	}{s.Store, whisper{s.Store}}, "p:").Caps().Invalidator
+	if plain.(backends.StoredOnly).StoredOnly() || !plain.(backends.Selective).Hears("any") || plain.(backends.Paced).Pace() != 0 ||
+		backends.Fits(plain, []backends.Caps{{}, {Split: true}}) != nil {
+		t.Error("a source without limits was given some")
 	}
 }

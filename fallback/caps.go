@@ -15,7 +15,7 @@ func (s *Store) resolve() (backends.Caps, error) {
 		return backends.Caps{}, fmt.Errorf("fallback: member %q cannot lease keys, so copies to it cannot be fenced", s.new.name)
 	}
 	c := backends.Caps{
-		Batcher: s, Prompt: true,
+		Batcher: s, Prompt: true, Split: true,
 		Flags: n.Flags && o.Flags, Unsigned: n.Unsigned || o.Unsigned,
 		MaxValueBytes: smaller(n.MaxValueBytes, o.MaxValueBytes),
 	}

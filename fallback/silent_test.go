@@ -20,7 +20,6 @@ func hang(record *backendtest.Faulty) {
 	record.Inject(backendtest.Fault{Block: make(chan struct{}), Times: -1})
 }
 
-
 // cached is a cache without L1 over a process of a migration, with ten records that it has.
 type cached struct {
 	*tier.Cache[string]

@@ -19,6 +19,8 @@ type coherence[V any] struct {
 
 	mu      sync.Mutex
 	downErr error
+
+	linkEvents linkEvents
 }
 
 // startCoherence listens to the Invalidator, if there is one. Until it says that the link is up,
@@ -30,6 +32,10 @@ func (c *Cache[V]) startCoherence() {
 	}
 	c.down.Store(true)
 	c.downErr = errNotYet
+	if c.cfg.Observer != nil {
+		c.linkEvents.wake = make(chan struct{}, 1)
+		c.tasks.Go(c.tellLinkEvents)
+	}
 	c.tasks.Go(func() {
 		for pause := rewatchFirst; c.life.Err() == nil; pause = min(2*pause, rewatchLast) {
 			err := c.cfg.Local.Invalidator.Watch(c.life, link[V]{c})
@@ -97,7 +103,7 @@ func (l link[V]) Flush(reason string) {
 	l.c.barriers.expire()
 	l.c.flushL1()
 	l.c.flushes.Add(1)
-	l.c.observe(l.c.life, Event{Kind: EventL1Flushed, Err: errors.New(reason)})
+	l.c.observeLink(Event{Kind: EventL1Flushed, Err: errors.New(reason)})
 }
 
 // Alive notes a sign of life. A link that was down, or silent for too long while this process
@@ -122,7 +128,7 @@ func (l link[V]) Alive() {
 		c.downErr = nil
 		c.mu.Unlock()
 		c.down.Store(false)
-		c.observe(c.life, Event{Kind: EventLinkUp})
+		c.observeLink(Event{Kind: EventLinkUp})
 	}
 }
 
@@ -141,7 +147,7 @@ func (l link[V]) Down(reason error) {
 	if c.cfg.Local.WhenDown == ShortTTL {
 		c.l1.SetHorizon(0) // now that L1 has forgotten what it had, it may serve for a moment each
 	}
-	c.observe(c.life, Event{Kind: EventLinkDown, Err: reason})
+	c.observeLink(Event{Kind: EventLinkDown, Err: reason})
 }
 
 // fillable reports whether L1 may take values now: not while the link is down and the setting

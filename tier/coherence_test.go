@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -212,6 +213,70 @@ func TestLink_L1FallsSilentBeforeTheWatchdogLooks(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the link hears is taken while the Observer is at work on an earlier event; it is told of all, in
+// order, and at Close of the last ones.
+func TestLink_ASlowObserverDoesNotHoldUpTheNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, link := newProbe(), newLink()
+		release, told := make(chan struct{}), []string(nil)
+		cfg := linked(link, newSource("k", "v"), p)
+		cfg.Observer = ObserverFunc(func(_ context.Context, ev Event) {
+			<-release
+			told = append(told, string(ev.Kind))
+		})
+		c := open(t, cfg)
+		sink := link.up() // would not return
+		if told != nil {
+			t.Fatal("the Observer is not slow: this test proves nothing")
+		}
+		v, err := c.Get(t.Context(), "k")
+		want(t, v, err, "v")
+		if err := open(t, over(nil, p)).Set(t.Context(), "k", "new"); err != nil {
+			t.Fatal(err)
+		}
+		sink.Forget([]string{"t:k"})
+		v, err = c.Get(t.Context(), "k")
+		want(t, v, err, "new")
+		sink.Down(errors.New("reset"))
+		close(release)
+		synctest.Wait()
+		sink.Flush("the last")
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if want := "l1_flushed link_up l1_flushed link_down l1_flushed"; strings.Join(told, " ") != want {
+			t.Errorf("told %q, want %s", told, want)
+		}
+	})
+}
+
+// An Observer that never comes back costs a bounded number of events.
+func TestLink_OfAnObserverThatHangsTheOldestEventsAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		link := newLink()
+		release := make(chan struct{})
+		var told []error
+		cfg := linked(link, nil, newProbe())
+		cfg.Observer = ObserverFunc(func(_ context.Context, ev Event) {
+			<-release
+			told = append(told, ev.Err)
+		})
+		c := open(t, cfg)
+		sink := link.up()
+		synctest.Wait() // the first are in its hands
+		for i := range 3 * linkEventsKept {
+			sink.Flush(fmt.Sprint(i))
+		}
+		close(release)
+		if err := c.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if n := len(told); n > linkEventsKept+2 || told[n-1].Error() != fmt.Sprint(3*linkEventsKept-1) {
+			t.Errorf("%d events, the last one %v", n, told[n-1])
+		}
+	})
 }
 
 // lame is a source that works with less than it was asked for, and gives up now and then.

@@ -91,13 +91,16 @@ type Local[V any] struct {
 	Cost func(V) int64
 
 	// Invalidator brings news of changes made by other processes. Nil: the TTL alone bounds
-	// how old an L1 value can be.
+	// how old an L1 value can be. One that would not hear of every change in Remotes is refused, if
+	// it says so ([backends.Fitting]; those of hearth do): package tracking takes one remote tier
+	// and has to know its prefix.
 	Invalidator backends.Invalidator
 
 	// WhenDown is what L1 does while the Invalidator's link is down. Zero: [Bypass].
 	WhenDown WhenDown
 
-	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s. It must
+	// DeadAfter is how long the link may stay silent before it counts as down. 0 = 3 s. Of several
+	// connections (tracking on a Cluster) one may be silent for two Pings of the source more. It must
 	// be longer than the pause between two signs of life of the Invalidator (its Ping, 1 s unless
 	// set), or the link would go down and up with each: [New] refuses it where the source says its
 	// pace ([backends.Paced]; those of hearth do). Twice the Ping and more lets one answer be late.
@@ -306,6 +309,11 @@ func (c *Config[V]) localDefaults(bad func(string, string, ...any)) {
 	if s, ok := l.Invalidator.(backends.Selective); ok && c.Namespace != "" && !iface.IsNil(s) && !s.Hears(c.Namespace) {
 		bad("Local.Invalidator", "%v hears of another namespace, not of %q: give both the same", s, c.Namespace)
 	}
+	if l.Invalidator != nil && !l.Disabled && !iface.IsNil(l.Invalidator) {
+		if err := backends.Fits(l.Invalidator, remoteCaps(c.Remotes)); err != nil {
+			bad("Local.Invalidator", "%v: %v", l.Invalidator, err)
+		}
+	}
 	span(bad, "Local.DeadAfter", &l.DeadAfter, defaultDeadAfter)
 	if s, ok := l.Invalidator.(backends.Paced); ok && !l.Disabled && !iface.IsNil(s) && l.DeadAfter <= s.Pace() {
 		bad("Local.DeadAfter", "%v is not above the Ping of Local.Invalidator, %v: the link would count as dead between two signs of life", l.DeadAfter, s.Pace())
@@ -313,6 +321,17 @@ func (c *Config[V]) localDefaults(bad func(string, string, ...any)) {
 	if l.WhenDown < Bypass || l.WhenDown > Serve {
 		bad("Local.WhenDown", "%d is none of Bypass, ShortTTL, Serve", l.WhenDown)
 	}
+}
+
+// remoteCaps returns what the remote tiers can do; those without a store are left out.
+func remoteCaps(remotes []Remote) []backends.Caps {
+	var caps []backends.Caps
+	for _, r := range remotes {
+		if r.Store != nil && !iface.IsNil(r.Store) {
+			caps = append(caps, backends.CapsOf(r.Store))
+		}
+	}
+	return caps
 }
 
 func (c *Config[V]) loadDefaults(bad func(string, string, ...any)) {

@@ -23,6 +23,10 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 	var nilWriter *record
 	var nilLink *hollowPart
 	bag := bagStore{store, []int{1}}
+	prefixed, err := backends.Prefix(store, "p:")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tc := range []struct {
 		name, field string
 		cfg         Config[string]
@@ -45,6 +49,10 @@ func TestNew_NamesTheFieldThatIsWrong(t *testing.T) {
 		{"invalidator of another namespace", `Config.Local.Invalidator: an ear for usr hears of another namespace, not of "user"`, Config[string]{Namespace: "user", Remotes: one, Local: Local[string]{Invalidator: ear{"usr", nil}}}},
 		{"dead before the next sign of life", `Config.Local.DeadAfter: 1s is not above the Ping of Local.Invalidator, 1s`, Config[string]{Remotes: one, Local: Local[string]{DeadAfter: time.Second, Invalidator: slow{time.Second, nil}}}},
 		{"dead before the next sign of life, by default", `Config.Local.DeadAfter: 3s is not above the Ping of Local.Invalidator, 1m0s`, Config[string]{Remotes: one, Local: Local[string]{Invalidator: slow{time.Minute, nil}}}},
+		{"the server's word over two tiers", "Config.Local.Invalidator: a keyhole: it is told by one server of keys that it holds, and there are 2 remote tiers", Config[string]{Remotes: []Remote{one[0], {Name: "b", Store: newProbe()}}, Local: Local[string]{Invalidator: keyhole{}}}},
+		{"the server's word over a store of several", "Config.Local.Invalidator: a keyhole: it is told by one server of keys that it holds, and the remote tier keeps them in several places", Config[string]{Remotes: []Remote{{Name: "a", Store: plain{store, backends.Caps{Split: true}}}}, Local: Local[string]{Invalidator: keyhole{}}}},
+		{"the server's word over a prefixed store", `Config.Local.Invalidator: a keyhole: it hears of keys that the server knows with the prefix "", and the store gives them the prefix "p:"`, Config[string]{Remotes: []Remote{{Name: "a", Store: prefixed}}, Local: Local[string]{Invalidator: keyhole{}}}},
+		{"an invalidator that fits nothing", "Config.Local.Invalidator: selective: fits nothing", Config[string]{Remotes: one, Local: Local[string]{Invalidator: selective{errors.New("fits nothing"), nil}}}},
 		{"typed nil outbox", "Config.Outbox: a nil *tier.hollowPart", Config[string]{Remotes: one, Outbox: nilLink}},
 		{"typed nil codec", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Remotes: one, Format: codec.Config[string]{Codec: nilLink}}},
 		{"typed nil codec without remotes", "Config.Format.Codec: a nil *tier.hollowPart", Config[string]{Format: codec.Config[string]{Codec: nilLink}}},
@@ -97,6 +105,50 @@ func TestNew_TakesADeadAfterThatLeavesTimeForASignOfLife(t *testing.T) {
 		{DeadAfter: time.Second, Invalidator: slow{time.Second, deaf{}}, Disabled: true}, // nobody waits for it
 	} {
 		open(t, Config[string]{Remotes: []Remote{{Name: "a", Store: memory.New(memory.Config{})}}, Local: l})
+	}
+}
+
+// keyhole is a source that hears of what one server holds.
+type keyhole struct{ deaf }
+
+func (keyhole) StoredOnly() bool { return true }
+func (keyhole) String() string   { return "a keyhole" }
+
+// selective is a source that says what it fits.
+type selective struct {
+	answer error
+	backends.Invalidator
+}
+
+func (c selective) Fits([]backends.Caps) error { return c.answer }
+func (c selective) StoredOnly() bool           { return true }
+func (c selective) String() string             { return "selective" }
+
+// plain is a store with these plain capabilities.
+type plain struct {
+	*memory.Store
+	caps backends.Caps
+}
+
+func (p plain) Limits() backends.Caps { return p.caps }
+
+// Where nobody is told too little, nothing is refused.
+func TestNew_TakesAnInvalidatorThatHearsWhatTheStoresHold(t *testing.T) {
+	store := memory.New(memory.Config{})
+	prefixed, err := backends.Prefix(store, "p:")
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, two := []Remote{{Name: "a", Store: store}}, []Remote{{Name: "a", Store: store}, {Name: "b", Store: newProbe()}}
+	for _, c := range []Config[string]{
+		{Remotes: one, Local: Local[string]{Invalidator: keyhole{}}},
+		{Local: Local[string]{Invalidator: keyhole{}}},                               // the loader may read that server
+		{Remotes: two, Local: Local[string]{Invalidator: keyhole{}, Disabled: true}}, // nobody is told
+		{Remotes: two, Local: Local[string]{Invalidator: deaf{}}},                    // it is told by processes
+		{Remotes: []Remote{{Name: "a", Store: prefixed}}, Local: Local[string]{Invalidator: deaf{}}},
+		{Remotes: two, Local: Local[string]{Invalidator: selective{nil, deaf{}}}}, // it knows better
+	} {
+		open(t, c)
 	}
 }
 

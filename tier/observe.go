@@ -6,7 +6,9 @@ import (
 )
 
 // Observer receives events: what is worth a log line, a metric or a trace. It is called on the
-// path of the event, so it must be quick; it is never called for an L1 hit. Safe for concurrent
+// path of the event, so it must be quick; it is never called for an L1 hit. What happens to the
+// Invalidator's link (the last three events) is told beside that path, in order, so that nothing holds
+// up the news; of an Observer that is a thousand events behind the oldest are lost. Safe for concurrent
 // use.
 type Observer interface {
 	// Observe is told of ev. ctx is that of the call that met it, or of the cache where none did. A

@@ -13,19 +13,26 @@ import (
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
 
-func TestBus_NeedsNoMoreThanTheRightsInTheManualOnACluster(t *testing.T) {
-	nodes := serverstest.RedisCluster(t, 3)
-	serverstest.Real(t, nodes)
+// manual returns the rights that the package comment names for one server.
+func manual(t *testing.T) []string {
+	t.Helper()
 	text, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, acl, _ := strings.Cut(string(text), "\tACL SETUSER bus ")
 	acl, rest, _ := strings.Cut(acl, "\n//\n")
-	rights := append(strings.Fields(strings.ReplaceAll(acl, "//", "")), "+cluster|slots")
+	rights := strings.Fields(strings.ReplaceAll(acl, "//", ""))
 	if len(rights) < 8 || !strings.Contains(rest, "on a Cluster, on all of its nodes, +cluster|slots besides") {
 		t.Fatalf("the manual names %q, and then %q", rights, rest)
 	}
+	return rights
+}
+
+func TestBus_NeedsNoMoreThanTheRightsInTheManualOnACluster(t *testing.T) {
+	nodes := serverstest.RedisCluster(t, 3)
+	serverstest.Real(t, nodes)
+	rights := append(manual(t), "+cluster|slots")
 	for _, sharded := range []bool{false, true} {
 		name := "plain"
 		if sharded {

@@ -2,6 +2,7 @@ package firstof
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -38,6 +39,44 @@ func TestPace_IsThatOfTheSlowestSource(t *testing.T) {
 		Remotes: []tier.Remote{{Name: "redis", Store: must(redis.New(c, redis.Config{}))(t)}}})
 	if err == nil || !strings.Contains(err.Error(), "Local.DeadAfter: 3s is not above the Ping of Local.Invalidator, 4s") {
 		t.Errorf("got %v, want both names and both values", err)
+	}
+}
+
+// Any source may come into use, so all have to hear of every change.
+func TestFits_AsTheMostSelectiveSourceDoes(t *testing.T) {
+	c := sinktest.Connect(t, "127.0.0.1:1") // nobody is asked
+	store := must(redis.New(c, redis.Config{}))(t)
+	team := must(backends.Prefix(store, "team:"))(t)
+	second := must(redis.New(c, redis.Config{}))(t)
+	byServer := must(tracking.New(c, tracking.Config{Namespace: "user"}))(t)
+	byServerOfTeam := must(tracking.New(c, tracking.Config{Namespace: "user", KeyPrefix: "team:"}))(t)
+	byWord := must(bus.New(c, bus.Config{Namespace: "user"}))(t)
+	for _, tc := range []struct {
+		name    string
+		sources []backends.Invalidator
+		stores  []backends.Store
+		says    string // empty: taken
+	}{
+		{"one store", []backends.Invalidator{byServer, byWord}, []backends.Store{store}, ""},
+		{"a prefixed one", []backends.Invalidator{byServerOfTeam, byWord}, []backends.Store{team}, ""},
+		{"a prefix that is not known", []backends.Invalidator{byServer, byWord}, []backends.Store{team}, `tracking user:*: it hears of keys that the server knows with the prefix "", and the store gives them the prefix "team:"`},
+		{"a prefix that is not there, in second place", []backends.Invalidator{byWord, byServerOfTeam}, []backends.Store{store}, `tracking team:user:*: it hears`},
+		{"two stores", []backends.Invalidator{byServer, byWord}, []backends.Store{store, second}, "there are 2 remote tiers"},
+		{"two stores, told by word", []backends.Invalidator{byWord}, []backends.Store{store, second}, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			cfg := tier.Config[string]{Namespace: "user", Local: tier.Local[string]{Invalidator: must(New(Config{Sources: tc.sources}))(t)}}
+			for i, s := range tc.stores {
+				cfg.Remotes = append(cfg.Remotes, tier.Remote{Name: fmt.Sprint("redis", i), Store: s})
+			}
+			cache, err := tier.New(cfg)
+			if err == nil {
+				_ = cache.Close(context.Background())
+			}
+			if (err == nil) != (tc.says == "") || err != nil && !strings.Contains(err.Error(), tc.says) {
+				t.Errorf("got %v, want %q", err, tc.says)
+			}
+		})
 	}
 }
 

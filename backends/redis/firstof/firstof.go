@@ -43,6 +43,7 @@ var (
 	_ backends.StoredOnly  = (*Source)(nil)
 	_ backends.Selective   = (*Source)(nil)
 	_ backends.Paced       = (*Source)(nil)
+	_ backends.Fitting     = (*Source)(nil)
 )
 
 // New returns a source that uses the first of cfg.Sources that works.
@@ -217,6 +218,16 @@ func (s *Source) Hears(namespace string) bool {
 		}
 	}
 	return true
+}
+
+// Fits implements [backends.Fitting]: every source has to fit, since any may come into use.
+func (s *Source) Fits(remotes []backends.Caps) error {
+	for _, inv := range s.cfg.Sources {
+		if err := backends.Fits(inv, remotes); err != nil {
+			return fmt.Errorf("%s: %w", name(inv), err)
+		}
+	}
+	return nil
 }
 
 // Pace implements [backends.Paced] for the slowest source, since any may come into use. Those that

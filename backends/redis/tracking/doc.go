@@ -9,6 +9,16 @@
 //		Remotes:   []tier.Remote{{Name: "redis", Store: store}},
 //	})
 //
+// Where several services share the server and the store is one of [backends.Prefix], Config.KeyPrefix
+// is that prefix. A cache over a store with another one refuses the source: it would hear nothing.
+//
+// # One remote tier
+//
+// The server tells of keys that it holds, so what is in L1 has to be there as well. With a second
+// remote tier, or a fallback, it need not be: a value that was found in the other one, or that this
+// one has evicted, may be deleted everywhere and the server says nothing. A cache with several remote
+// tiers refuses this source; with package bus or stream the processes tell each other.
+//
 // # How it works
 //
 // One connection to each master, of its own, speaks RESP3 and asks for
@@ -17,7 +27,8 @@
 // evicted, and "everything" on FLUSHDB and FLUSHALL. On one server a change is heard of some 60
 // microseconds after it was made. Nothing is published by hearth: Publish does nothing.
 //
-// The source pings each connection and gives it up when nothing was heard for DeadAfter. While a
+// The source pings each connection and gives it up when nothing was heard for DeadAfter. It says
+// that the link is alive as long as none of them is two pings late. While a
 // connection is missing the link is down, and whatever is set in tier.Local.WhenDown happens;
 // when all are back, L1 starts empty. An invalidation that cannot be read, a reply out of step or
 // a change of a cluster's topology do the same.
@@ -43,7 +54,7 @@
 //     would be one more flush. So is its eviction.
 //
 // Neither can be a key of a cache with that namespace, since its keys go on with ':'. Without a
-// Namespace they are !probe:... and !flush.
+// Namespace they are !probe:... and !flush. Both begin with KeyPrefix.
 //
 // # What it does not see
 //
@@ -57,6 +68,12 @@
 //     than the store, or if it is among the client's Addrs. Other new nodes are not read past us: L1
 //     is passed by from the client's first word with one until it is heard. Masters without slots are
 //     listened to as well, since a slot that moves is read and written before it is assigned.
+//
+// # Reads from replicas
+//
+// The masters tell. A client that reads from replicas (ReadOnly, RouteByLatency, RouteRandomly) may
+// read the old value after the news and put it into L1, and no more news comes: L1 is then old for
+// tier.Local.TTL, not for as long as the replica lags. Give the cache a client that reads from masters.
 //
 // # Echo
 //
@@ -83,7 +100,7 @@
 //
 // (the client asks for the slots whatever else it may do, and says ASKING while a slot moves).
 // ~{user:* is for the side keys of package redis, ~user!* for Clear, tags, PublishFlush and the probe.
-// No channel is needed. A user of its own who only listens needs
+// No channel is needed. With a KeyPrefix the patterns have it before user. A user of its own who only listens needs
 //
 //	ACL SETUSER ear on >secret resetchannels resetkeys -@all +ping +client|tracking
 //

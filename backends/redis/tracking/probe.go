@@ -91,7 +91,7 @@ func (w *watch) probeKey(ctx context.Context, addr string) (string, bool) {
 // that looks like one may be anybody's.
 func (w *watch) heed(keys []string, p *probe) []string {
 	p.heard = p.heard || slices.Contains(keys, p.key)
-	if w.prefix == "" {
+	if w.cfg.Namespace == "" {
 		return keys
 	}
 	return slices.DeleteFunc(keys, func(k string) bool { return strings.HasPrefix(k, w.probes) })

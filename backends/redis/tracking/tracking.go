@@ -18,11 +18,17 @@ type Config struct {
 	// a ':' are listened to. Empty: all keys.
 	Namespace string
 
+	// KeyPrefix is what the cache's store puts before every key, where it is one of
+	// [backends.Prefix]: that of all of them, the inner one first, where there are several. The keys
+	// that the server pushes are cut by it. Empty: none.
+	KeyPrefix string
+
 	// Ping is the pause between two questions whether the server is still there. 0 = 1 s.
 	Ping time.Duration
 
 	// DeadAfter is how long a server may be silent before the link counts as down. 0 = three
-	// times Ping; at least twice Ping.
+	// times Ping; at least twice Ping. A longer one than tier.Local.DeadAfter lets the connection
+	// live on, not L1 serve for longer: one that is late by two Pings ends the signs of life.
 	DeadAfter time.Duration
 
 	// Refresh is how often a cluster is asked for its topology. It is also asked whenever a
@@ -37,7 +43,7 @@ type Source struct {
 	client   goredis.UniversalClient
 	cfg      Config
 	timing   link.Timing
-	prefix   string // of the keys listened to
+	prefix   string // of the keys listened to, as the server knows them
 	flushKey string // a write to it means: forget everything
 	probes   string // what the keys of probes begin with
 	watching atomic.Bool
@@ -54,12 +60,15 @@ var (
 	_ backends.StoredOnly  = (*Source)(nil)
 	_ backends.Selective   = (*Source)(nil)
 	_ backends.Paced       = (*Source)(nil)
+	_ backends.Fitting     = (*Source)(nil)
 )
 
 // New returns a source for the servers behind client, a *Client (one server, or found through
 // Sentinel) or a *ClusterClient. It sends nothing; its connections are made by Watch, with the
 // client's address, credentials and dialer. Give it the client that the cache's store uses: where
-// that turns to a node of a cluster for the first time, the source hears of it.
+// that turns to a node of a cluster for the first time, the source hears of it. What makes a
+// ClusterClient tell it so cannot be taken back, so a source lives as long as the client: make one
+// for each client and namespace, not one for each cache that comes and goes.
 func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
 	if err := link.Check("tracking", client); err != nil {
 		return nil, err
@@ -77,9 +86,10 @@ func New(client goredis.UniversalClient, cfg Config) (*Source, error) {
 	if cfg.Refresh > t.DeadAfter/2 {
 		return nil, fmt.Errorf("tracking: Refresh %v is more than half of DeadAfter (%v)", cfg.Refresh, t.DeadAfter)
 	}
-	s := &Source{client: client, cfg: cfg, timing: t, flushKey: cfg.Namespace + "!flush", probes: cfg.Namespace + "!probe:"}
+	root := cfg.KeyPrefix + cfg.Namespace
+	s := &Source{client: client, cfg: cfg, timing: t, prefix: root, flushKey: root + "!flush", probes: root + "!probe:"}
 	if cfg.Namespace != "" {
-		s.prefix = cfg.Namespace + ":"
+		s.prefix += ":"
 	}
 	if c, ok := client.(*goredis.ClusterClient); ok {
 		c.OnNewNode(s.met)
@@ -97,6 +107,11 @@ func (s *Source) StoredOnly() bool { return true }
 // Hears implements [backends.Selective]: Config.Namespace, or all where that is empty.
 func (s *Source) Hears(namespace string) bool {
 	return s.cfg.Namespace == "" || s.cfg.Namespace == namespace
+}
+
+// Fits implements [backends.Fitting]: one remote tier, whose prefix is Config.KeyPrefix.
+func (s *Source) Fits(remotes []backends.Caps) error {
+	return backends.FitsOne(s.cfg.KeyPrefix, remotes)
 }
 
 // Pace implements [backends.Paced]: Config.Ping.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +31,9 @@ func (s *Source) Watch(ctx context.Context, sink backends.Sink) error {
 		stop:    map[string]func(){},
 		doubts:  make(chan struct{}, 1),
 		unsure:  map[string]*goredis.Options{},
+		ask:     link.TopologyOf,
 	}
+	w.board.Patience = 2 * s.timing.Ping
 	w.board.Unflushed = s.unflushed
 	s.running.Store(w)
 	defer s.running.Store(nil)
@@ -45,7 +48,8 @@ type watch struct {
 	look    chan struct{} // the topology is worth a look
 	refused chan error
 	slots   string
-	looked  time.Time // when the topology was known last
+	ask     func(context.Context, goredis.UniversalClient) (link.Topology, error)
+	known   known
 
 	tasks sync.WaitGroup
 	stop  map[string]func() // ends a node's listener, by address
@@ -60,6 +64,7 @@ func (w *watch) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer w.tasks.Wait()
 	defer cancel()
+	defer w.known.end()
 	tick := time.NewTicker(w.cfg.Refresh)
 	defer tick.Stop()
 	w.tasks.Go(func() { w.doubt(ctx) })
@@ -72,8 +77,8 @@ func (w *watch) run(ctx context.Context) error {
 		case err == nil, ctx.Err() != nil:
 		case len(w.stop) == 0 && link.Refused(err):
 			return err
-		case len(w.stop) == 0 || time.Since(w.looked) >= w.timing.DeadAfter:
-			w.board.Down(topology, err)
+		default:
+			w.fail(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -89,10 +94,6 @@ func (w *watch) run(ctx context.Context) error {
 	}
 }
 
-// topology is the line on the board that stands for knowing all masters. Without it changes on
-// one that is unknown would not be heard.
-const topology = "topology"
-
 // refresh starts listeners on masters that are new and ends those on nodes that are none any
 // more. A cluster that does not answer keeps the listeners it has, until DeadAfter.
 func (w *watch) refresh(ctx context.Context) error {
@@ -102,7 +103,7 @@ func (w *watch) refresh(ctx context.Context) error {
 	unsure := w.unexplained() // before the question: what comes after it is for the next one
 	ask, cancel := context.WithTimeout(ctx, w.timing.DeadAfter)
 	defer cancel()
-	t, err := link.TopologyOf(ask, w.client)
+	t, err := w.ask(ask, w.client)
 	if err != nil {
 		return link.Refusal(fmt.Errorf("tracking: list the nodes: %w", err))
 	}
@@ -131,8 +132,7 @@ func (w *watch) refresh(ctx context.Context) error {
 	}
 	w.sweep()
 	if w.cluster {
-		w.looked = time.Now()
-		w.board.Up(topology)
+		w.know()
 	}
 	if changed {
 		w.board.Flush("the topology of the cluster has changed")
@@ -204,7 +204,10 @@ func (w *watch) track(ctx context.Context, cn *goredis.Conn) error {
 	}
 	args := []any{"CLIENT", "TRACKING", "ON", "BCAST"}
 	if w.prefix != "" {
-		args = append(args, "PREFIX", w.prefix, "PREFIX", w.flushKey, "PREFIX", w.probes)
+		args = append(args, "PREFIX", w.prefix)
+	}
+	if w.cfg.Namespace != "" { // else they begin with the prefix, and the server takes none twice
+		args = append(args, "PREFIX", w.flushKey, "PREFIX", w.probes)
 	}
 	err = cn.Do(ctx, args...).Err()
 	switch {
@@ -227,9 +230,13 @@ func (w *watch) push(frame []any, p *probe) error {
 		return nil
 	}
 	keys = w.heed(keys, p)
-	for _, k := range keys {
+	for i, k := range keys {
 		if k == w.flushKey {
 			w.board.Flush("another process asked for it")
+		}
+		var ours bool
+		if keys[i], ours = strings.CutPrefix(k, w.cfg.KeyPrefix); !ours {
+			return fmt.Errorf("an invalidation of %.60q, which is outside the prefix %q", k, w.cfg.KeyPrefix)
 		}
 	}
 	w.board.Forget(keys)

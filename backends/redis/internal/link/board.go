@@ -14,6 +14,11 @@ import (
 // while every line is. What a line says is passed on while others are down too: an L1 may go on
 // meanwhile. Safe for concurrent use.
 type Board struct {
+	// Patience is how long a line that answers pings may be late while the sink is still told that
+	// others were heard. What bounds an L1 is the time since the last such word, so this is added to
+	// it: two pings, so that one late answer is no silence. 0 = the time after which the line is dead.
+	Patience time.Duration
+
 	// Unflushed is for tests only: coming up does not flush.
 	Unflushed bool
 
@@ -27,8 +32,9 @@ type Board struct {
 }
 
 type state struct {
-	up    bool
-	heard time.Time
+	up      bool
+	answers bool // it is one that is pinged, not one that is only said to be up now and then
+	heard   time.Time
 }
 
 // NewBoard returns a board without lines, which is down.
@@ -132,7 +138,7 @@ func (b *Board) Down(line string, reason error) {
 	b.sink.Down(fmt.Errorf("%s: %w", line, reason))
 }
 
-// Heard notes a sign of life of a line. The sink hears of it as long as no line is silent.
+// Heard notes a sign of life of a line. The sink hears of it as long as no line is late.
 func (b *Board) Heard(line string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -141,16 +147,23 @@ func (b *Board) Heard(line string) {
 		return
 	}
 	now := time.Now()
-	s.heard = now
+	s.heard, s.answers = now, true
 	if !b.up {
 		return
 	}
-	for other := range maps.Values(b.lines) {
-		if now.Sub(other.heard) >= b.deadAfter {
+	for _, other := range b.lines {
+		if now.Sub(other.heard) >= b.patience(other) {
 			return
 		}
 	}
 	b.sink.Alive()
+}
+
+func (b *Board) patience(s *state) time.Duration {
+	if s.answers && b.Patience > 0 {
+		return b.Patience
+	}
+	return b.deadAfter
 }
 
 // Forget passes keys on; before the first ones everything is flushed.

@@ -16,7 +16,8 @@ type Invalidator interface {
 	Watch(ctx context.Context, sink Sink) error
 
 	// Publish tells other processes that keys changed. Sources that see writes by themselves
-	// (Redis tracking) do nothing. An error means that others may not have been told.
+	// (Redis tracking) do nothing. An error means that others may not have been told: the cache
+	// then publishes again until there is none, so a source need not.
 	Publish(ctx context.Context, keys []string) error
 
 	// PublishFlush tells other processes to forget everything of this namespace.
@@ -88,6 +89,13 @@ func FitsOne(prefix string, remotes []Caps) error {
 		return fmt.Errorf("it hears of keys that the server knows with the prefix %q, and the store gives them the prefix %q (KeyPrefix): give both the same", prefix, remotes[0].KeyPrefix)
 	}
 	return nil
+}
+
+// Several is for an [Invalidator] that publishes through others. A cache then publishes through each
+// of them by itself, so that one that fails neither holds up the others nor has them repeat things.
+type Several interface {
+	// Publishers returns the others, none of which is a Several.
+	Publishers() []Invalidator
 }
 
 // Sink is what a listening L1 offers an [Invalidator]. Methods return quickly and are safe for

@@ -75,7 +75,7 @@ func (c *Cache[V]) newBarriers() (*barriers, error) {
 		return nil, fmt.Errorf("tier: Config.Barriers: %s cannot count: %w", b.lv.name, ErrUnsupported)
 	}
 	for _, lv := range c.levels {
-		lv.clear = c.Clear
+		lv.clear = c.clearLost
 	}
 	return b, nil
 }
@@ -144,7 +144,8 @@ func (b *barriers) expire() {
 // number; other namespaces on the same servers are not touched. In this process it holds at
 // once, in others within Barriers.MaxAge for remote tiers, and for their L1 at the speed of the
 // Invalidator or within Local.TTL. It needs Config.Barriers; a local cache needs nothing.
-// [ErrUnsupported] otherwise.
+// [ErrUnsupported] otherwise. An error that is [ErrUntold] and no other says that all was cleared
+// here, and that others' L1 are told later.
 func (c *Cache[V]) Clear(ctx context.Context) error {
 	if c.closed.Load() {
 		return ErrClosed
@@ -154,7 +155,7 @@ func (c *Cache[V]) Clear(ctx context.Context) error {
 			return fmt.Errorf("cache: clear without Config.Barriers: %w", ErrUnsupported)
 		}
 		c.flushL1()
-		return nil
+		return c.tellAll(ctx)
 	}
 	return c.bump(ctx, barrierAll)
 }
@@ -182,15 +183,27 @@ func (c *Cache[V]) InvalidateTags(ctx context.Context, tags ...string) error {
 
 // bump counts the named barriers up, in order, and makes L1 forget everything.
 func (c *Cache[V]) bump(ctx context.Context, names ...string) error {
+	err := c.countUp(ctx, names)
+	c.flushL1()
+	return errors.Join(err, c.tellAll(ctx))
+}
+
+// clearLost is Clear for keys that an outbox had no room for. Others who could not be told are owed
+// that by themselves; it is no reason to clear again.
+func (c *Cache[V]) clearLost(ctx context.Context) error {
+	err := c.countUp(ctx, []string{barrierAll})
+	c.flushL1()
+	_ = c.tellAll(ctx)
+	return err
+}
+
+// countUp counts the named barriers up, in order.
+func (c *Cache[V]) countUp(ctx context.Context, names []string) error {
 	var errs []error
 	for _, name := range names {
 		if _, err := c.barriers.ask(ctx, name, 1); err != nil {
 			errs = append(errs, err)
 		}
-	}
-	c.flushL1()
-	if inv := c.cfg.Local.Invalidator; inv != nil {
-		errs = append(errs, inv.PublishFlush(ctx))
 	}
 	return errors.Join(errs...)
 }

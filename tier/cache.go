@@ -40,6 +40,7 @@ type Cache[V any] struct {
 	barriers  *barriers
 	tagged    atomic.Bool // a value with tags was seen: their common barrier is worth asking
 	local     localLocks  // order the writes of a cache without remotes
+	tellers   []*teller   // one per Invalidator that others are told through
 	coherence[V]
 
 	life     context.Context // ends with Close
@@ -99,6 +100,7 @@ func New[V any](cfg Config[V]) (*Cache[V], error) {
 	c.failed.ttl, c.failed.now = cfg.Load.ErrorTTL, c.clock.Precise
 	c.delayed.ttl, c.delayed.now = cfg.Load.RetryAfter, c.clock.Precise
 	c.loads.KeepGoing = true // a load that nobody waits for any more still fills the tiers
+	c.tellers = newTellers(cfg.Local.Invalidator)
 	c.life, c.end = context.WithCancel(context.Background())
 	for i, r := range cfg.Remotes {
 		lv, err := newLevel(i, r, cfg.Namespace, cfg.TTL, c)
@@ -110,6 +112,7 @@ func New[V any](cfg Config[V]) (*Cache[V], error) {
 			near := c.levels[i-1]
 			near.farther, lv.nearer = lv, near
 		}
+		lv.tell = c.tellLater
 		c.levels = append(c.levels, lv)
 	}
 	if c.barriers, err = c.newBarriers(); err != nil {
@@ -135,6 +138,7 @@ func New[V any](cfg Config[V]) (*Cache[V], error) {
 		d.OnApplied(c.applied)
 	}
 	c.startOutboxes()
+	c.startTelling()
 	c.startCoherence()
 	return c, nil
 }
@@ -143,7 +147,8 @@ func New[V any](cfg Config[V]) (*Cache[V], error) {
 // few enough that a sick tier cannot pile up goroutines.
 const maxBackground = 512
 
-// Close stops background work and frees the L1. It waits for work under way until ctx ends, and
+// Close stops background work and frees the L1. What other processes could not be told is tried
+// once more, for a second at most; what a tier is owed and Config.Outbox does not keep is lost. It waits for work under way until ctx ends, and
 // returns ctx's error if that was sooner. A Writer is not closed: whoever made it closes it,
 // before the cache. Idempotent; afterwards every call returns [ErrClosed].
 func (c *Cache[V]) Close(ctx context.Context) error {

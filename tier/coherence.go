@@ -1,7 +1,6 @@
 package tier
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -169,22 +168,6 @@ func (c *Cache[V]) localTTL() time.Duration {
 		return min(shortTTL, c.cfg.Local.TTL)
 	}
 	return c.cfg.Local.TTL
-}
-
-// tellOthers publishes that keys changed, for the L1 of other processes.
-func (c *Cache[V]) tellOthers(ctx context.Context, keys []string) error {
-	inv := c.cfg.Local.Invalidator
-	if inv == nil {
-		return nil
-	}
-	full := keys
-	if ns := c.cfg.Namespace; ns != "" {
-		full = make([]string, len(keys))
-		for i, k := range keys {
-			full[i] = ns + ":" + k
-		}
-	}
-	return inv.Publish(ctx, full)
 }
 
 // linkState is the link's part of Health.

@@ -31,7 +31,8 @@ type DeleteOptions struct {
 // After nil, no read that starts later in any process using these remote tiers gets an older
 // value from a remote tier, and none in this process from L1 either. Absent is fine. An error
 // that [errors.Is] [ErrQueued] names the tiers that could not be reached: the delete is kept and
-// retried there. Any other error comes from the Writer, and no cache has changed, unless it is
+// retried there. One that [errors.Is] [ErrUntold] says that the L1 of other processes are told
+// later. Any other error comes from the Writer, and no cache has changed, unless it is
 // [ErrUnknown].
 func (c *Cache[V]) Delete(ctx context.Context, key string) error {
 	return c.DeleteWith(ctx, key, DeleteOptions{})

@@ -2,6 +2,7 @@ package tier
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/hearthcache/hearth/backends"
@@ -29,6 +30,12 @@ var (
 	ErrUnsupported = backends.ErrUnsupported
 	// ErrClosed: used after Close.
 	ErrClosed = backends.ErrClosed
+
+	// ErrUntold: other processes could not be told of a change now, so their L1 may hold the old
+	// value. It is no failure of the change itself: that was carried out, or another error beside
+	// this one says what became of it. They are told again until it gets through or the cache is
+	// closed; do not undo anything.
+	ErrUntold = errors.New("cache: other processes could not be told")
 
 	// ErrLoadTimeout: Load.HardTimeout ended the wait. It is a context.DeadlineExceeded too. The
 	// load goes on.

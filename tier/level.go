@@ -27,6 +27,7 @@ type level struct {
 	nearer  *level                      // nil: none
 	farther *level                      // nil: the authority
 	clear   func(context.Context) error // clears the namespace; nil without barriers
+	tell    func(keys []string)         // tells other processes of a late delivery
 	report  func(context.Context, Event)
 	counts  [numLevelCounts]atomic.Int64
 }

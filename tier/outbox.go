@@ -13,7 +13,7 @@ import (
 
 // ErrQueued says that an invalidation could not be delivered to a tier now. It is kept and
 // retried; until it is through, this process does not read that tier for that key. Other
-// processes may.
+// processes may; when it is through their L1 are told to forget the key.
 var ErrQueued = errors.New("cache: invalidation queued")
 
 // errOwed is why a level is not read for a key.
@@ -203,6 +203,9 @@ func (l *level) deliverSome(ctx context.Context, orders []order) (err error) {
 		l.nearer.owed.alarm()
 	}
 	l.logSettled(done)
+	if len(done) > 0 {
+		l.tell(done) // until now others could read the old value here, and keep it
+	}
 	return err
 }
 

@@ -36,7 +36,8 @@ var ErrOlder = backends.ErrOlder
 //
 // After nil, no read that starts later gets an older value, as with [Cache.Delete]. An error
 // that [errors.Is] [ErrQueued] says that a tier could not be reached; the key is then
-// invalidated there as soon as it can be. A negative TTL is [ErrInvalidTTL], a value that no
+// invalidated there as soon as it can be. [ErrUntold] says that the L1 of other processes are told
+// later, and no more. A negative TTL is [ErrInvalidTTL], a value that no
 // tier can hold [ErrTooLarge]; nothing has changed then.
 func (c *Cache[V]) Set(ctx context.Context, key string, v V) error {
 	return c.SetWith(ctx, key, v, SetOptions{})

@@ -11,7 +11,8 @@ import (
 
 // SetMany stores every entry of m as [Cache.Set] does, in one round trip per remote tier. An empty
 // key or a value that cannot be encoded is refused before anything is stored. Any other error is a
-// [*WriteError] whose Errs are in the order of the sorted keys; what is not in it was stored.
+// [*WriteError] whose Errs are in the order of the sorted keys; what is not in it, or only with
+// [ErrUntold], was stored.
 func (c *Cache[V]) SetMany(ctx context.Context, m map[string]V) error {
 	keys := slices.Sorted(maps.Keys(m))
 	ws := make([]write[V], len(keys))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +131,38 @@ func TestBus_ALostMessageIsNoticed(t *testing.T) {
 			l.Gone(t, "k")
 		})
 	}
+}
+
+// cut loses the first pipeline of a client in silence, and fails the next ones.
+type cut struct {
+	lose
+	pipelines *atomic.Int64
+}
+
+func (c cut) ProcessPipelineHook(next goredis.ProcessPipelineHook) goredis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []goredis.Cmder) error {
+		switch n := c.pipelines.Add(1); {
+		case n == 1:
+			return nil
+		case n <= 1+2*tails:
+			return errors.New("cut off")
+		}
+		return next(ctx, cmds)
+	}
+}
+
+func TestBus_ATailThatDoesNotGetThroughDoesNotCount(t *testing.T) {
+	srv := serverstest.Redis(t)
+	client := connect(t, srv.Addr())
+	a, b := source(t, client, calm("ns")), source(t, connect(t, srv.Addr()), calm("ns"))
+	l := sinktest.Watch(t, b)
+	publish(t, source(t, connect(t, srv.Addr()), calm("ns")), "first")
+	l.Await(t, "the first flush", func(s sinktest.State) bool { return len(s.Flushes) > 0 })
+	l.Put("k")
+	client.AddHook(cut{pipelines: new(atomic.Int64)})
+	publish(t, a, "k")
+	sinktest.Watch(t, a) // its tails go out while it listens
+	l.Gone(t, "k")
 }
 
 func TestBus_WhatCannotBeReadFlushes(t *testing.T) {

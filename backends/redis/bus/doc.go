@@ -16,14 +16,15 @@
 //
 // Pub/sub delivers at most once: a connection that breaks loses what was under way, and nobody
 // is told. So every sender numbers its messages, and a receiver that misses a number flushes. The
-// last number before silence is repeated three times, a ping apart. A sender that is heard for
-// the first time in mid-count, a message that cannot be read and every (re)connect flush as well.
-// A connection on which nothing is heard for DeadAfter is given up; the link is down until
-// another one is subscribed. On a Cluster a source asks once a ping which master has the
-// channel's slot, and follows it.
+// last number before silence is repeated a ping apart, by a sender that watches, until three of
+// them got through. A sender that is heard for the first time in mid-count, a message that cannot
+// be read and every (re)connect flush as well. A connection on which nothing is heard for DeadAfter
+// is given up; the link is down until another one is subscribed. On a Cluster a source asks once a
+// ping which master has the channel's slot, and follows it.
 //
 // Publish returns when the server has the message, so that a write is known to be on its way to
-// the others when it returns. Calls that come meanwhile are sent together.
+// the others when it returns. Calls that come meanwhile are sent together. What failed is published
+// again by the cache, until it gets through.
 //
 // # Rights
 //

@@ -63,7 +63,7 @@ func (w *watch) listen(ctx context.Context) (worked bool, err error) {
 // tails is how often the last number is repeated, so that its loss is seen.
 const tails = 3
 
-// tail repeats the last number for a few pings after something was sent.
+// tail repeats the last number after something was sent, until a few tails have got through.
 func (s *Source) tail(ctx context.Context) {
 	tick := time.NewTicker(s.talk.Timing.Ping)
 	defer tick.Stop()
@@ -82,9 +82,10 @@ func (s *Source) tail(ctx context.Context) {
 		if !ok || left == 0 {
 			continue
 		}
-		left--
 		send, cancel := context.WithTimeout(ctx, s.talk.Timeout)
-		_ = s.send(send, []string{message}) // a lost tail is as if it had not been sent
+		if s.send(send, []string{message}) == nil {
+			left--
+		}
 		cancel()
 	}
 }

@@ -44,6 +44,7 @@ var (
 	_ backends.Selective   = (*Source)(nil)
 	_ backends.Paced       = (*Source)(nil)
 	_ backends.Fitting     = (*Source)(nil)
+	_ backends.Several     = (*Source)(nil)
 )
 
 // New returns a source that uses the first of cfg.Sources that works.
@@ -158,7 +159,9 @@ func (p *probe) Alive() {
 
 // Publish tells others through every source at the same time, since they may not be able to listen
 // to the one that this process uses. An error of any is returned: somebody may not have been told.
-// So list only sources that every process may publish to.
+// So list only sources that every process may publish to. A cache asks for [Source.Publishers] instead
+// and repeats by itself what failed. One that does not answer, though everybody listens to another,
+// makes every write an error (tier.ErrUntold); a cache waits for it three times and then no more.
 func (s *Source) Publish(ctx context.Context, keys []string) error {
 	return s.each(func(inv backends.Invalidator) error { return inv.Publish(ctx, keys) })
 }
@@ -166,6 +169,19 @@ func (s *Source) Publish(ctx context.Context, keys []string) error {
 // PublishFlush is Publish for everything.
 func (s *Source) PublishFlush(ctx context.Context) error {
 	return s.each(func(inv backends.Invalidator) error { return inv.PublishFlush(ctx) })
+}
+
+// Publishers implements [backends.Several]: the sources, and what they publish through themselves.
+func (s *Source) Publishers() []backends.Invalidator {
+	var out []backends.Invalidator
+	for _, inv := range s.cfg.Sources {
+		if more, ok := inv.(backends.Several); ok {
+			out = append(out, more.Publishers()...)
+		} else {
+			out = append(out, inv)
+		}
+	}
+	return out
 }
 
 func (s *Source) each(do func(backends.Invalidator) error) error {

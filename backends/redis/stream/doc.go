@@ -14,7 +14,9 @@
 // ends before that place or has entries that cannot be read, and when the server is not the one it
 // was: another master (a failover, a slot of a Cluster that moves) or the same one started again may
 // have lost the end of the log. An entry that was lost in another way is missed when its sender says
-// the next thing: every sender numbers its entries.
+// the next thing: every sender numbers its entries, and the first that a reader sees says nothing
+// of those before. What could not be appended is published again by the cache, until it gets
+// through. A reader that lags gives no sign of life until it has read all that is there.
 //
 // It costs a write to a log for each change, where the bus only passes a message on, and one
 // more small question per read. Take it where connections break often and L1s are large.

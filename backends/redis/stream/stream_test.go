@@ -1,10 +1,12 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/hearthcache/hearth/backends/backendtest"
 	"github.com/hearthcache/hearth/backends/memory"
 	"github.com/hearthcache/hearth/backends/redis"
+	"github.com/hearthcache/hearth/backends/redis/internal/note"
 	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
 	"github.com/hearthcache/hearth/internal/faultproxy"
 	"github.com/hearthcache/hearth/internal/faultproxy/faultproxytest"
@@ -117,6 +120,68 @@ func TestStream_ALogThatIsGoneFlushes(t *testing.T) {
 		l.Put("ns:k")
 		publish(t, a, "ns:k")
 		l.Gone(t, "ns:k")
+	}
+}
+
+// order is a sink that notes in which order it hears.
+type order struct {
+	mu    sync.Mutex
+	heard []string // keys, and "alive"
+}
+
+func (o *order) Flush(string) {}
+func (o *order) Down(error)   {}
+func (o *order) Alive()       { o.Forget([]string{"alive"}) }
+func (o *order) Forget(keys []string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.heard = append(o.heard, keys...)
+}
+
+func (o *order) all() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.Clone(o.heard)
+}
+
+// What a reader that lags was told is of some time ago, so it says nothing about now.
+func TestStream_AReaderThatLagsIsNoSignOfLife(t *testing.T) {
+	srv := serverstest.Redis(t)
+	serverstest.Real(t, srv)
+	c := connect(t, srv.Addr())
+	s, o := source(t, c, calm("ns")), &order{}
+	ctx, cancel := context.WithCancel(t.Context())
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	defer cancel()
+	watching.Go(func() { _ = s.Watch(ctx, o) })
+	await := func(what string, holds func([]string) bool) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !holds(o.all()); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("not within 20 s: " + what)
+			}
+		}
+	}
+	await("the link is up", func(h []string) bool { return slices.Contains(h, "alive") })
+	const n = 3 * batch                                               // the last read is of none, and is the sign of life
+	if _, err := c.TxPipelined(ctx, func(p goredis.Pipeliner) error { // all at once
+		for i := range n {
+			m := note.Note{Kind: note.Keys, Origin: note.Origin{1}, Seq: uint64(i + 1), Namespace: "ns", Keys: []string{"ns:k"}}
+			p.XAdd(ctx, s.entry(string(note.Append(nil, m))))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	await("the last key, and a sign of life", func(h []string) bool {
+		i := slices.Index(h, "ns:k")
+		return i >= 0 && len(h) > i+n && slices.Contains(h[i+n:], "alive")
+	})
+	h := o.all()
+	i := slices.Index(h, "ns:k")
+	if at := slices.Index(h[i:], "alive"); at != n {
+		t.Errorf("a sign of life after %d of %d keys", at, n)
 	}
 }
 

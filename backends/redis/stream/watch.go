@@ -35,12 +35,13 @@ const theLine = "stream"
 // watch is one run of Watch, in one goroutine.
 type watch struct {
 	*Source
-	board *link.Board
-	up    bool      // the sink knows that the link is up
-	heard time.Time // when the log was reached last
-	last  id        // the last entry that was read; zero before the first
-	met   bool      // this connection's server is known to be the one that last is of
-	run   string    // the run of that server; "" if it does not say
+	board  *link.Board
+	up     bool      // the sink knows that the link is up
+	heard  time.Time // when the log was reached last
+	behind bool      // more entries may wait than were read the last time
+	last   id        // the last entry that was read; zero before the first
+	met    bool      // this connection's server is known to be the one that last is of
+	run    string    // the run of that server; "" if it does not say
 
 	ledger note.Ledger // of the senders since last was zero
 }
@@ -68,7 +69,8 @@ func (w *watch) follow(ctx context.Context) (worked bool, err error) {
 }
 
 // turn reads once. What was read is forgotten before anything is doubted, and the link counts as
-// up only when the place in the log is sure.
+// up, or as heard from, only when the place in the log is sure and is its end: a reader that lags
+// knows nothing of now.
 func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
 	left := w.talk.Timing.DeadAfter
 	if w.up {
@@ -85,20 +87,22 @@ func (w *watch) turn(ctx context.Context, c *goredis.Client) error {
 		}
 	}
 	was, wait := w.last, min(w.talk.Timing.Ping, left/2)
-	if !w.up {
+	if !w.up || w.behind {
 		wait = time.Millisecond // there is nothing to wait for yet; zero would mean for ever
 	}
-	if err := w.read(ctx, c, wait); err != nil {
+	all, err := w.read(ctx, c, wait)
+	if err != nil {
 		return because(err)
 	}
 	sure, err := w.reachesBack(ctx, c, was)
 	if err != nil {
 		return because(err)
 	}
-	w.heard = time.Now()
+	w.heard, w.behind = time.Now(), !all
 	switch {
 	case !sure:
 		w.last = id{} // begin anew; flushed by it
+	case w.behind: // what was said just now is behind what waits still
 	case !w.up:
 		w.up = true
 		w.board.Up(theLine)
@@ -159,27 +163,29 @@ func (w *watch) begin(ctx context.Context, c *goredis.Client) error {
 	return nil
 }
 
-// read takes what has come since the last entry, and waits for it.
-func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration) error {
+// read takes what has come since the last entry, and waits for it. all is false if more may be there.
+func (w *watch) read(ctx context.Context, c *goredis.Client, wait time.Duration) (all bool, err error) {
 	streams, err := c.XRead(ctx, &goredis.XReadArgs{
 		Streams: []string{w.talk.Place, w.last.String()}, Count: batch, Block: wait,
 	}).Result()
 	if errors.Is(err, goredis.Nil) {
-		return nil
+		return true, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
+	n := 0
 	for _, st := range streams {
+		n += len(st.Messages)
 		for _, e := range st.Messages {
 			if w.last, err = parseID(e.ID); err != nil {
-				return err
+				return false, err
 			}
 			text, _ := e.Values[field].(string)
 			w.talk.Hear(w.board, text, w.ledger.Hole)
 		}
 	}
-	return nil
+	return n < batch, nil
 }
 
 // reachesBack reports whether nothing was missed between was, where the last read began, and what

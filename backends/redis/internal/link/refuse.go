@@ -27,7 +27,8 @@ func passing(err error) bool {
 		errors.Is(err, goredis.Nil) {
 		return true
 	}
-	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "MOVED ", "ASK ", "BUSY ", "UNKILLABLE"} {
+	for _, p := range [...]string{"NOAUTH", "WRONGPASS", "MOVED ", "ASK ", "BUSY ", "UNKILLABLE",
+		"OOM ", "MISCONF ", "NOREPLICAS "} {
 		if goredis.HasErrorPrefix(err, p) {
 			return true
 		}

@@ -185,6 +185,9 @@ type Caps struct {
 	// Prompt: every call returns by its context's deadline by itself, so that nobody has to
 	// stand beside it with a stop-watch.
 	Prompt bool
+	// OneByOne: a batch of deletes or of leases is a loop over its keys, a few at a time. It costs
+	// as much as single calls, so gathering those gains nothing. Batches of reads are one request.
+	OneByOne bool
 	// MaxValueBytes is the largest value the store holds; 0 = not known.
 	MaxValueBytes int
 }
@@ -192,7 +195,8 @@ type Caps struct {
 // Limits is implemented by leaf stores that have something to say about the plain fields of
 // [Caps].
 type Limits interface {
-	// Limits returns a Caps of which only Flags, Unsigned, Prompt and MaxValueBytes are read.
+	// Limits returns a Caps of which only Flags, Unsigned, Prompt, OneByOne and MaxValueBytes are
+	// read.
 	Limits() Caps
 }
 
@@ -214,7 +218,7 @@ func CapsOf(s Store) Caps {
 	var c Caps
 	if l, ok := s.(Limits); ok {
 		p := l.Limits()
-		c.Flags, c.Unsigned, c.Prompt, c.MaxValueBytes = p.Flags, p.Unsigned, p.Prompt, p.MaxValueBytes
+		c.Flags, c.Unsigned, c.Prompt, c.OneByOne, c.MaxValueBytes = p.Flags, p.Unsigned, p.Prompt, p.OneByOne, p.MaxValueBytes
 	}
 	c.Batcher, _ = s.(Batcher)
 	c.CASer, _ = s.(CASer)

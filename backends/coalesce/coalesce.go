@@ -19,7 +19,7 @@ type Store struct {
 
 	gets     *queue[string, backends.Result]
 	ttls     *queue[string, backends.Result]
-	deletes  *queue[string, error]
+	deletes  *queue[string, error] // nil: not gathered, as those below
 	acquires *queue[request, backends.LeaseResult]
 	fills    *queue[fill, error]
 	releases *queue[backends.Lease, error]
@@ -48,15 +48,18 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 	can := s.caps // what lies below; s.caps becomes what users see
 	into, _ := can.Batcher.(inPlace)
 	s.gets = s.reads(store.Get, can.Batcher.GetMany, into)
+	if can.TTLer != nil {
+		s.ttls = s.reads(can.TTLer.GetTTL, can.TTLer.GetTTLMany, nil)
+		s.caps.TTLer = lifetimes{s, can.TTLer}
+	}
+	if can.OneByOne { // callers side by side do better than a few at a time
+		return s, nil
+	}
 	s.deletes = &queue[string, error]{
 		conf: &s.conf, one: store.Delete, fail: plain,
 		many: func(ctx context.Context, keys []string, out []error) {
 			spread(out, can.Batcher.DeleteMany(ctx, keys))
 		},
-	}
-	if can.TTLer != nil {
-		s.ttls = s.reads(can.TTLer.GetTTL, can.TTLer.GetTTLMany, nil)
-		s.caps.TTLer = lifetimes{s, can.TTLer}
 	}
 	if can.Leaser != nil && can.BatchLeaser != nil {
 		s.lease(can)
@@ -144,6 +147,9 @@ func (s *Store) Set(ctx context.Context, key string, it backends.Item) error {
 
 // Delete implements [backends.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
+	if s.deletes == nil {
+		return s.inner.Delete(ctx, key)
+	}
 	return s.deletes.do(ctx, key, len(key))
 }
 

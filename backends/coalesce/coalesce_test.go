@@ -15,6 +15,7 @@ import (
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
+	"github.com/hearthcache/hearth/backends/memcached"
 	"github.com/hearthcache/hearth/backends/memory"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
@@ -419,7 +420,7 @@ func TestGet_EveryCallerGetsItsOwnKey(t *testing.T) {
 	t.Parallel()
 	inner := map[string]backends.Store{
 		"memory": memory.New(memory.Config{}), "redis": onRedis(t),
-		"memcached": onMemcached(t, serverstest.Memcached(t).Addr()),
+		"memcached": onMemcached(t, serverstest.Memcached(t).Addr(), memcached.Gomemcache),
 	}
 	for name, in := range inner {
 		t.Run(name, func(t *testing.T) {

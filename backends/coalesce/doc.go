@@ -23,8 +23,10 @@
 // others of its batch get their values. A batch runs until the latest deadline among its callers,
 // and ends early when all of them have left.
 //
-// Gathered are Get, GetTTL, Delete, and acquiring, filling and releasing of leases. A plain Set
-// passes through: in a batch it could be carried out after its caller has given it up and deleted
-// the key, which would bring the value back. (A fill cannot: its lease is gone by then. A late
-// delete costs a miss.) All else that the store can do passes through as well.
+// Gathered are Get, GetTTL, Delete, and acquiring, filling and releasing of leases; the last four
+// only where a batch of them is one request ([backends.Caps].OneByOne), as it is on Redis and over
+// the Meta transport of package memcached. A plain Set passes through: in a batch it could be carried
+// out after its caller has given it up and deleted the key, which would bring the value back. (A fill
+// cannot: its lease is gone by then. A late delete costs a miss.) All else that the store can do
+// passes through as well.
 package coalesce

@@ -27,7 +27,10 @@ func wrap(t testing.TB, inner backends.Store, cfg Config) *Store {
 // crowded is wrap with nobody going alone, so that every call takes the way of a batch.
 func crowded(t testing.TB, inner backends.Store) *Store {
 	s := wrap(t, inner, Config{})
-	s.gets.crowd, s.deletes.crowd = true, true
+	s.gets.crowd = true
+	if s.deletes != nil {
+		s.deletes.crowd = true
+	}
 	if s.ttls != nil {
 		s.ttls.crowd = true
 	}
@@ -54,9 +57,9 @@ func onRedis(t testing.TB) backends.Store {
 	return s
 }
 
-func onMemcached(t testing.TB, addr string) backends.Store {
+func onMemcached(t testing.TB, addr string, over memcached.Transport) backends.Store {
 	t.Helper()
-	s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}, Timeout: patience})
+	s, err := memcached.New(memcached.Config{Servers: []memcached.Server{{Addr: addr}}, Timeout: patience, Transport: over})
 	if err != nil {
 		t.Fatal(err)
 	}

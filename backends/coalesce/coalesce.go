@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/internal/iface"
@@ -58,7 +59,7 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 	s.deletes = &queue[string, error]{
 		conf: &s.conf, one: store.Delete, fail: plain,
 		many: func(ctx context.Context, keys []string, out []error) {
-			spread(out, can.Batcher.DeleteMany(ctx, keys))
+			spread(out, can.Batcher.DeleteMany(ctx, slices.Clone(keys)))
 		},
 	}
 	if can.Leaser != nil && can.BatchLeaser != nil {
@@ -68,7 +69,8 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 }
 
 // inPlace is a Batcher that puts what it read where it is told: out is as long as keys, and zero.
-// It saves a slice for each batch. Whoever embeds such a store and changes GetMany changes both.
+// It saves two slices for each batch: it keeps neither keys nor out. Whoever embeds such a store and
+// changes GetMany changes both.
 type inPlace interface {
 	GetManyInto(ctx context.Context, keys []string, out []backends.Result)
 }
@@ -81,7 +83,10 @@ func (s *Store) reads(
 		conf: &s.conf,
 		one: func(ctx context.Context, key string) (r backends.Result) {
 			if r.Item, r.Err = one(ctx, key); r.Err == nil {
-				s.sizes.learn(key, len(r.Item.Value))
+				n := len(r.Item.Value)
+				if s.sizes.learn(key, n); n <= s.sizes.large {
+					s.sizes.average(1, n)
+				}
 			}
 			return r
 		},
@@ -89,7 +94,8 @@ func (s *Store) reads(
 			if into != nil {
 				into.GetManyInto(ctx, keys, out)
 			} else {
-				for i := copy(out, many(ctx, keys)); i < len(out); i++ {
+				// A store made of others may give a call up and leave it behind, with its keys.
+				for i := copy(out, many(ctx, slices.Clone(keys))); i < len(out); i++ {
 					out[i].Err = errShort
 				}
 			}

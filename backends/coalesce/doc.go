@@ -16,8 +16,14 @@
 //   - No timer delays anything. One timer watches over requests that do not come back: keys that
 //     waited for [Config].Patience leave beside them.
 //
-// Batches are bounded by count and by bytes. Keys whose value was seen to be large travel alone,
-// so that a large value holds up nobody but its own readers.
+// On a Redis Cluster and on a fleet of memcached servers a batch is one request to each server that
+// owns keys of it, side by side. It comes back when the last of them has, so a slow server holds up
+// those who read from others with it, for as long as their contexts allow; a server that is known to be
+// down does not.
+//
+// Batches are bounded by count and by bytes; values that are not known yet count for a sixteenth of
+// what a batch may carry. Keys whose value was seen to be large travel alone, so that a large value
+// holds up nobody but its own readers.
 //
 // Every caller keeps its own context: one that leaves gets its context's error at once, and the
 // others of its batch get their values. A batch runs until the latest deadline among its callers,

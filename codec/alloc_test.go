@@ -66,27 +66,6 @@ func TestAllocations_JSONCostsWhatTheValueIsMadeOf(t *testing.T) {
 	}
 }
 
-// Stores let small values of a batch share memory. One that is kept must not keep the others.
-func TestBytes_SmallValuesAreCopiedAndLargeOnesAreNot(t *testing.T) {
-	f := newFramer(t, codec.Config[[]byte]{})
-	for _, c := range []struct {
-		size   int
-		shared bool
-	}{{1, false}, {100, false}, {1<<10 - 1, false}, {1 << 10, true}, {100_000, true}} {
-		frame := mustAppend(t, f, "key", plainHeader(), make([]byte, c.size))
-		_, v, err := f.Decode("key", frame)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range frame {
-			frame[i] = 1
-		}
-		if shared := v[0] == 1; shared != c.shared || len(v) != c.size || cap(v) != c.size {
-			t.Errorf("%d bytes: shared is %v; %d bytes of %d came back", c.size, shared, len(v), cap(v))
-		}
-	}
-}
-
 func BenchmarkAppend(b *testing.B) {
 	bench(b, func(f *codec.Framer[[]byte], buf, v, _ []byte) { _, _ = f.Append(buf, "key", plainHeader(), v) })
 }

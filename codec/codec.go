@@ -48,11 +48,10 @@ type bytesCodec struct{}
 
 // Bytes keeps byte slices as they are. It is the default for V = []byte.
 //
-// A decoded slice of 1 KiB and more shares memory with the frame it came from (or with the buffer it
-// was decompressed into): it is not copied, and must not be modified, as nothing that comes out of a
-// cache must. A smaller one is copied, since its frame may share memory with many others (those of
-// one batch), all of which a cache that keeps the one would keep. Its capacity is its length, so
-// appending to it is fine. A nil slice comes back as an empty one.
+// The decoded slice shares memory with the frame it came from (or with the buffer it was
+// decompressed into): nothing is copied, and it must not be modified, as nothing that comes out
+// of a cache must. Its capacity is its length, so appending to it is fine. A nil slice comes
+// back as an empty one.
 func Bytes() Codec[[]byte] { return bytesCodec{} }
 
 func (bytesCodec) builtin() {}
@@ -64,17 +63,7 @@ func (bytesCodec) ID() byte { return idRaw }
 func (bytesCodec) Append(dst, v []byte) ([]byte, error) { return append(dst, v...), nil }
 
 // Decode implements [Codec]; it cannot fail.
-func (bytesCodec) Decode(p []byte) ([]byte, error) {
-	if len(p) >= small {
-		return p[:len(p):len(p)], nil
-	}
-	v := make([]byte, len(p))
-	copy(v, p)
-	return v, nil
-}
-
-// small is the size below which stores let values share memory.
-const small = 1 << 10
+func (bytesCodec) Decode(p []byte) ([]byte, error) { return p[:len(p):len(p)], nil }
 
 type stringCodec struct{}
 

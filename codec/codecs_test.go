@@ -1,7 +1,6 @@
 package codec_test
 
 import (
-	"bytes"
 	"errors"
 	"math"
 	"strings"
@@ -132,10 +131,10 @@ func TestCBOR_EqualMapsGiveEqualBytes(t *testing.T) {
 
 func TestBytes_ResultSharesTheFrameButCannotGrowIntoIt(t *testing.T) {
 	f := newFramer(t, codec.Config[[]byte]{})
-	frame := mustAppend(t, f, "k", plainHeader(), bytes.Repeat([]byte("value"), 1000))
+	frame := mustAppend(t, f, "k", plainHeader(), []byte("value"))
 	_, v, err := f.Decode("k", frame)
-	if err != nil || cap(v) != len(v) || &v[0] != &frame[len(frame)-5008] {
-		t.Fatalf("%.10q with capacity %d, %v", v, cap(v), err)
+	if err != nil || cap(v) != len(v) || &v[0] != &frame[len(frame)-13] {
+		t.Fatalf("%q with capacity %d, %v", v, cap(v), err)
 	}
 }
 

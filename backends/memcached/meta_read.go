@@ -15,8 +15,7 @@ const (
 	stretch = 32
 
 	// Values up to slabValue share slabs of up to slabSize: fewer allocations, and one value
-	// that is kept keeps at most a slab. (Package codec copies those that it would hand out as
-	// they are.)
+	// that is kept keeps at most a slab.
 	slabValue, slabSize = 1 << 10, 16 << 10
 
 	// trusted is the size up to which room is made before the bytes are there. A size that was

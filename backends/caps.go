@@ -185,6 +185,9 @@ type Caps struct {
 	// Prompt: every call returns by its context's deadline by itself, so that nobody has to
 	// stand beside it with a stop-watch.
 	Prompt bool
+	// OneByOne: a batch of deletes or of leases is a loop over its keys, a few at a time. It costs
+	// as much as single calls, so gathering those gains nothing. Batches of reads are one request.
+	OneByOne bool
 	// MaxValueBytes is the largest value the store holds; 0 = not known.
 	MaxValueBytes int
 	// KeyPrefix is what the store puts before every key ([Prefix]): the server that holds it knows
@@ -221,7 +224,7 @@ func CapsOf(s Store) Caps {
 	var c Caps
 	if l, ok := s.(Limits); ok {
 		p := l.Limits()
-		c.Flags, c.Unsigned, c.Prompt, c.MaxValueBytes = p.Flags, p.Unsigned, p.Prompt, p.MaxValueBytes
+		c.Flags, c.Unsigned, c.Prompt, c.OneByOne, c.MaxValueBytes = p.Flags, p.Unsigned, p.Prompt, p.OneByOne, p.MaxValueBytes
 		c.KeyPrefix, c.Split = p.KeyPrefix, p.Split
 	}
 	c.Batcher, _ = s.(Batcher)

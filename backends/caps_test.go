@@ -37,8 +37,9 @@ func TestCapsOf_PlainStoreCanNothingMore(t *testing.T) {
 func TestCapsOf_LeafCanWhatItImplements(t *testing.T) {
 	got := fields(backends.CapsOf(memory.New(memory.Config{MaxValueBytes: 9})))
 	all := reflect.TypeFor[backends.Caps]().NumField()
-	// Memory has no client to warn about, and signed counters; it keeps keys as they are, in one place.
-	if len(got) != all-4 {
+	// Memory has no client to warn about, signed counters, and batches that are one request; it keeps keys
+	// as they are, in one place.
+	if len(got) != all-5 {
 		t.Errorf("memory can %v, %d of %d", got, len(got), all)
 	}
 }

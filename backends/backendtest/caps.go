@@ -156,7 +156,7 @@ func capNames(c backends.Caps) map[string]bool {
 		"Versioner": c.Versioner != nil, "Tombstoner": c.Tombstoner != nil, "Toucher": c.Toucher != nil,
 		"Incrementer": c.Incrementer != nil, "TTLer": c.TTLer != nil, "Pinger": c.Pinger != nil,
 		"Scanner": c.Scanner != nil, "Invalidator": c.Invalidator != nil, "Warner": c.Warner != nil,
-		"Flags": c.Flags, "Unsigned": c.Unsigned, "Prompt": c.Prompt, "MaxValueBytes": c.MaxValueBytes > 0,
-		"KeyPrefix": c.KeyPrefix != "", "Split": c.Split,
+		"Flags": c.Flags, "Unsigned": c.Unsigned, "Prompt": c.Prompt, "OneByOne": c.OneByOne,
+		"MaxValueBytes": c.MaxValueBytes > 0, "KeyPrefix": c.KeyPrefix != "", "Split": c.Split,
 	}
 }

@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/hearthcache/hearth/backends"
+	"github.com/hearthcache/hearth/backends/memcached"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
 
 // BenchmarkGet compares a store with itself behind this package.
 func BenchmarkGet(b *testing.B) {
 	for name, inner := range map[string]backends.Store{
-		"redis": onRedis(b), "memcached": onMemcached(b, serverstest.Memcached(b).Addr()),
+		"redis": onRedis(b), "memcached": onMemcached(b, serverstest.Memcached(b).Addr(), memcached.Gomemcache),
 	} {
 		keys := make([]string, 1000)
 		for i := range keys {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/internal/iface"
@@ -19,7 +20,7 @@ type Store struct {
 
 	gets     *queue[string, backends.Result]
 	ttls     *queue[string, backends.Result]
-	deletes  *queue[string, error]
+	deletes  *queue[string, error] // nil: not gathered, as those below
 	acquires *queue[request, backends.LeaseResult]
 	fills    *queue[fill, error]
 	releases *queue[backends.Lease, error]
@@ -48,15 +49,18 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 	can := s.caps // what lies below; s.caps becomes what users see
 	into, _ := can.Batcher.(inPlace)
 	s.gets = s.reads(store.Get, can.Batcher.GetMany, into)
-	s.deletes = &queue[string, error]{
-		conf: &s.conf, one: store.Delete, fail: plain,
-		many: func(ctx context.Context, keys []string, out []error) {
-			spread(out, can.Batcher.DeleteMany(ctx, keys))
-		},
-	}
 	if can.TTLer != nil {
 		s.ttls = s.reads(can.TTLer.GetTTL, can.TTLer.GetTTLMany, nil)
 		s.caps.TTLer = lifetimes{s, can.TTLer}
+	}
+	if can.OneByOne { // callers side by side do better than a few at a time
+		return s, nil
+	}
+	s.deletes = &queue[string, error]{
+		conf: &s.conf, one: store.Delete, fail: plain,
+		many: func(ctx context.Context, keys []string, out []error) {
+			spread(out, can.Batcher.DeleteMany(ctx, slices.Clone(keys)))
+		},
 	}
 	if can.Leaser != nil && can.BatchLeaser != nil {
 		s.lease(can)
@@ -65,7 +69,8 @@ func New(store backends.Store, cfg Config) (*Store, error) {
 }
 
 // inPlace is a Batcher that puts what it read where it is told: out is as long as keys, and zero.
-// It saves a slice for each batch. Whoever embeds such a store and changes GetMany changes both.
+// It saves two slices for each batch: it keeps neither keys nor out. Whoever embeds such a store and
+// changes GetMany changes both.
 type inPlace interface {
 	GetManyInto(ctx context.Context, keys []string, out []backends.Result)
 }
@@ -78,7 +83,10 @@ func (s *Store) reads(
 		conf: &s.conf,
 		one: func(ctx context.Context, key string) (r backends.Result) {
 			if r.Item, r.Err = one(ctx, key); r.Err == nil {
-				s.sizes.learn(key, len(r.Item.Value))
+				n := len(r.Item.Value)
+				if s.sizes.learn(key, n); n <= s.sizes.large {
+					s.sizes.average(1, n)
+				}
 			}
 			return r
 		},
@@ -86,7 +94,8 @@ func (s *Store) reads(
 			if into != nil {
 				into.GetManyInto(ctx, keys, out)
 			} else {
-				for i := copy(out, many(ctx, keys)); i < len(out); i++ {
+				// A store made of others may give a call up and leave it behind, with its keys.
+				for i := copy(out, many(ctx, slices.Clone(keys))); i < len(out); i++ {
 					out[i].Err = errShort
 				}
 			}
@@ -144,6 +153,9 @@ func (s *Store) Set(ctx context.Context, key string, it backends.Item) error {
 
 // Delete implements [backends.Store].
 func (s *Store) Delete(ctx context.Context, key string) error {
+	if s.deletes == nil {
+		return s.inner.Delete(ctx, key)
+	}
 	return s.deletes.do(ctx, key, len(key))
 }
 

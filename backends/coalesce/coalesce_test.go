@@ -15,6 +15,7 @@ import (
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
+	"github.com/hearthcache/hearth/backends/memcached"
 	"github.com/hearthcache/hearth/backends/memory"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
 )
@@ -117,7 +118,9 @@ func TestGet_CallersWhoComeMeanwhileTravelTogether(t *testing.T) {
 func TestGet_MoreLeaveAsTheQueueGrows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newStub()
-		r := read(t, wrap(t, st, Config{}))
+		s := wrap(t, st, Config{})
+		s.sizes.mean.Store(0)
+		r := read(t, s)
 		for _, step := range []struct{ callers, requests int }{
 			{1, 1}, {31, 1}, {1, 2}, // 32 wait beside one
 			{63, 2}, {1, 3}, // 64 beside two
@@ -160,6 +163,55 @@ func TestGet_BatchesAreBoundedByCountAndBytes(t *testing.T) {
 				}
 				close(st.admit)
 				r.wg.Wait()
+			})
+		})
+	}
+}
+
+// Nothing is known of values that nobody has read: they count as much as a value may that travels
+// with others. Requests that found nothing carried nothing.
+func TestGet_BatchesAreBoundedBeforeAnythingIsMeasured(t *testing.T) {
+	for _, c := range []struct {
+		name, key string
+		first     int // keys in the first batch
+		then      int // and in one after four
+	}{
+		{"values", "k", 16, 160 / len("v:k00")},
+		{"misses", "-", 16, 80},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				st := newStub()
+				s := wrap(t, st, Config{MaxInFlight: 1, MaxBytes: 160})
+				r := read(t, s)
+				r.get(t.Context(), "-first")
+				synctest.Wait()
+				keys := make([]string, 100)
+				for i := range keys {
+					keys[i] = fmt.Sprintf("%s%02d", c.key, i)
+				}
+				r.get(t.Context(), keys[:50]...)
+				synctest.Wait()
+				st.admit <- struct{}{}
+				synctest.Wait()
+				if n := len(st.requests()[1]); n != c.first {
+					t.Errorf("the first batch has %d keys, want %d", n, c.first)
+				}
+				for range 4 { // those that had gathered by then
+					st.admit <- struct{}{}
+				}
+				r.wg.Wait()
+
+				before := len(st.requests())
+				r.get(t.Context(), "-first")
+				synctest.Wait()
+				r.get(t.Context(), keys...)
+				synctest.Wait()
+				close(st.admit)
+				r.wg.Wait()
+				if n := len(st.requests()[before+1]); n != c.then {
+					t.Errorf("a later batch has %d keys, want %d", n, c.then)
+				}
 			})
 		})
 	}
@@ -366,6 +418,37 @@ func TestGet_AStoreThatEndsTheGoroutineFailsTheCalls(t *testing.T) {
 	})
 }
 
+// hoarder keeps the keys that it was asked for, as a call does that was left behind.
+type hoarder struct {
+	*stub
+	kept [][]string
+}
+
+func (h *hoarder) GetMany(ctx context.Context, keys []string) []backends.Result {
+	h.kept = append(h.kept, keys)
+	return h.stub.GetMany(ctx, keys)
+}
+
+func (h *hoarder) DeleteMany(ctx context.Context, keys []string) []error {
+	h.kept = append(h.kept, keys)
+	return h.stub.DeleteMany(ctx, keys)
+}
+
+// The memory of a batch is used again, and a store may have left a call behind that goes on with
+// its keys.
+func TestGet_AStoreMayKeepWhatItWasGiven(t *testing.T) {
+	h := &hoarder{stub: newStub()}
+	close(h.admit)
+	s := crowded(t, h)
+	for _, k := range numbered("k", 10) {
+		s.Get(t.Context(), k)
+		s.Delete(t.Context(), k)
+	}
+	if got, want := slices.Concat(h.kept...), slices.Concat(h.requests()...); len(got) != 20 || !slices.Equal(got, want) {
+		t.Errorf("the store has %q, was asked for %q", got, want)
+	}
+}
+
 // short loses the last result of every batch.
 type short struct{ *stub }
 
@@ -419,7 +502,7 @@ func TestGet_EveryCallerGetsItsOwnKey(t *testing.T) {
 	t.Parallel()
 	inner := map[string]backends.Store{
 		"memory": memory.New(memory.Config{}), "redis": onRedis(t),
-		"memcached": onMemcached(t, serverstest.Memcached(t).Addr()),
+		"memcached": onMemcached(t, serverstest.Memcached(t).Addr(), memcached.Gomemcache),
 	}
 	for name, in := range inner {
 		t.Run(name, func(t *testing.T) {

@@ -12,7 +12,8 @@ type Config struct {
 	MaxKeys int
 
 	// MaxBytes is about how many bytes of values one batch carries: exact for fills, expected
-	// from what was seen lately for reads. Keys whose value was larger than a sixteenth of it
+	// from what was seen lately for reads; until a value was seen, each counts for a sixteenth.
+	// Keys whose value was larger than a sixteenth of it
 	// when last read are read by themselves. 0 = 256 KiB: a quarter of a millisecond on a link
 	// of 10 Gbit/s.
 	MaxBytes int

@@ -7,6 +7,7 @@ import (
 
 	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/backendtest"
+	"github.com/hearthcache/hearth/backends/memcached"
 	"github.com/hearthcache/hearth/backends/memory"
 	"github.com/hearthcache/hearth/internal/memcachedtest"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
@@ -43,23 +44,35 @@ func TestConformance_OverRedis(t *testing.T) {
 	both(t, onRedis(t), backendtest.Harness{})
 }
 
+// overMemcached runs a test over each transport: over one of them deletes and leases are gathered,
+// over the other not.
+func overMemcached(t *testing.T, test func(t *testing.T, over memcached.Transport)) {
+	for name, over := range map[string]memcached.Transport{"gomemcache": memcached.Gomemcache, "meta": memcached.Meta} {
+		t.Run(name, func(t *testing.T) { test(t, over) })
+	}
+}
+
 // Here time is the test's own, so nothing waits.
 func TestConformance_OverMemcachedsStandIn(t *testing.T) {
 	t.Parallel()
-	var ahead atomic.Int64
-	srv := memcachedtest.New(memcachedtest.Config{Now: func() time.Time {
-		return time.Now().Add(time.Duration(ahead.Load()))
-	}})
-	t.Cleanup(func() { srv.Close() })
-	if err := srv.Listen("127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	both(t, onMemcached(t, srv.Addr()), backendtest.Harness{
-		Advance: func(d time.Duration) { ahead.Add(int64(d)) }, TTLResolution: 2 * time.Second,
+	overMemcached(t, func(t *testing.T, over memcached.Transport) {
+		var ahead atomic.Int64
+		srv := memcachedtest.New(memcachedtest.Config{Now: func() time.Time {
+			return time.Now().Add(time.Duration(ahead.Load()))
+		}})
+		t.Cleanup(func() { srv.Close() })
+		if err := srv.Listen("127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		both(t, onMemcached(t, srv.Addr(), over), backendtest.Harness{
+			Advance: func(d time.Duration) { ahead.Add(int64(d)) }, TTLResolution: 2 * time.Second,
+		})
 	})
 }
 
 func TestConformance_OverMemcached(t *testing.T) {
 	t.Parallel()
-	both(t, onMemcached(t, serverstest.Memcached(t).Addr()), backendtest.Harness{TTLResolution: 2 * time.Second})
+	overMemcached(t, func(t *testing.T, over memcached.Transport) {
+		both(t, onMemcached(t, serverstest.Memcached(t).Addr(), over), backendtest.Harness{TTLResolution: 2 * time.Second})
+	})
 }

@@ -16,15 +16,23 @@
 //   - No timer delays anything. One timer watches over requests that do not come back: keys that
 //     waited for [Config].Patience leave beside them.
 //
-// Batches are bounded by count and by bytes. Keys whose value was seen to be large travel alone,
-// so that a large value holds up nobody but its own readers.
+// On a Redis Cluster and on a fleet of memcached servers a batch is one request to each server that
+// owns keys of it, side by side. It comes back when the last of them has, so a slow server holds up
+// those who read from others with it, for as long as their contexts allow; a server that is known to be
+// down does not.
+//
+// Batches are bounded by count and by bytes; values that are not known yet count for a sixteenth of
+// what a batch may carry. Keys whose value was seen to be large travel alone, so that a large value
+// holds up nobody but its own readers.
 //
 // Every caller keeps its own context: one that leaves gets its context's error at once, and the
 // others of its batch get their values. A batch runs until the latest deadline among its callers,
 // and ends early when all of them have left.
 //
-// Gathered are Get, GetTTL, Delete, and acquiring, filling and releasing of leases. A plain Set
-// passes through: in a batch it could be carried out after its caller has given it up and deleted
-// the key, which would bring the value back. (A fill cannot: its lease is gone by then. A late
-// delete costs a miss.) All else that the store can do passes through as well.
+// Gathered are Get, GetTTL, Delete, and acquiring, filling and releasing of leases; the last four
+// only where a batch of them is one request ([backends.Caps].OneByOne), as it is on Redis and over
+// the Meta transport of package memcached. A plain Set passes through: in a batch it could be carried
+// out after its caller has given it up and deleted the key, which would bring the value back. (A fill
+// cannot: its lease is gone by then. A late delete costs a miss.) All else that the store can do
+// passes through as well.
 package coalesce

@@ -3,6 +3,7 @@ package coalesce
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hearthcache/hearth/backends"
@@ -31,7 +32,7 @@ func (s *Store) lease(can backends.Caps) {
 		},
 		many: func(ctx context.Context, rs []request, out []backends.LeaseResult) { acquire(ctx, many, rs, out) },
 		fail: func(err error, _ bool) backends.LeaseResult { return backends.LeaseResult{Err: err} },
-		drop: s.giveBack,
+		drop: func(rs []backends.LeaseResult) { s.giveBack(many, rs) },
 	}
 	s.fills = &queue[fill, error]{
 		conf: &s.conf,
@@ -48,7 +49,9 @@ func (s *Store) lease(can backends.Caps) {
 	s.releases = &queue[backends.Lease, error]{
 		conf: &s.conf,
 		one:  func(ctx context.Context, l backends.Lease) error { return l.Release(ctx) },
-		many: func(ctx context.Context, ls []backends.Lease, out []error) { spread(out, many.ReleaseMany(ctx, ls)) },
+		many: func(ctx context.Context, ls []backends.Lease, out []error) {
+			spread(out, many.ReleaseMany(ctx, slices.Clone(ls)))
+		},
 		fail: plain,
 	}
 	s.caps.Leaser, s.caps.BatchLeaser = leaser{s}, batchLeaser{s, many}
@@ -80,15 +83,21 @@ func acquire(ctx context.Context, b backends.BatchLeaser, rs []request, out []ba
 	}
 }
 
-// giveBack releases a lease that was granted to a caller that has left, so that the next one need
-// not wait until it runs out.
-func (s *Store) giveBack(r backends.LeaseResult) {
-	if r.Lease == nil {
+// giveBack releases the leases that were granted to callers that have left, in one request, so that
+// the next ones need not wait until they run out.
+func (s *Store) giveBack(b backends.BatchLeaser, rs []backends.LeaseResult) {
+	var leases []backends.Lease
+	for _, r := range rs {
+		if r.Lease != nil {
+			leases = append(leases, r.Lease)
+		}
+	}
+	if len(leases) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.conf.Timeout)
 	defer cancel()
-	r.Lease.Release(ctx) // if this fails, it runs out
+	b.ReleaseMany(ctx, leases) // if this fails, they run out
 }
 
 // ambiguous is the failure of a call that must not be made again blindly.

@@ -3,6 +3,7 @@ package coalesce
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,8 @@ type slowLeases struct {
 	admit chan struct{}
 	mu    sync.Mutex
 	sizes []int
+
+	afterwards [][]backends.Lease // what ReleaseMany was given, and keeps; nil = it does not
 }
 
 func (s *slowLeases) noted(n int) {
@@ -52,6 +55,9 @@ func (s *slowLeases) FillMany(ctx context.Context, leases []backends.Lease, item
 
 func (s *slowLeases) ReleaseMany(ctx context.Context, leases []backends.Lease) []error {
 	s.noted(len(leases))
+	if s.afterwards != nil {
+		s.afterwards = append(s.afterwards, leases)
+	}
 	for _, l := range leases {
 		l.Release(ctx)
 	}
@@ -94,6 +100,7 @@ func TestAcquire_ALeaseGrantedToNobodyIsGivenBack(t *testing.T) {
 					t.Fatal(err)
 				}
 				st.admit <- struct{}{} // and are granted
+				st.admit <- struct{}{} // and the one given back
 				if err := errors.Join(<-first, <-stays); err != nil {
 					t.Fatal(err)
 				}
@@ -105,6 +112,63 @@ func TestAcquire_ALeaseGrantedToNobodyIsGivenBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A server that does not answer when leases are given back keeps nobody from acquiring others.
+func TestAcquire_GivingBackHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newSlowLeases()
+		s := wrap(t, st, Config{MaxInFlight: 1})
+		leaser := s.Caps().Leaser
+		var wg sync.WaitGroup
+		acquire := func(ctx context.Context, keys ...string) {
+			for _, k := range keys {
+				wg.Go(func() { leaser.Acquire(ctx, k, time.Hour) })
+			}
+			synctest.Wait()
+		}
+		acquire(t.Context(), "first")
+		ctx, leave := context.WithCancel(t.Context())
+		acquire(ctx, numbered("k", 20)...)
+		acquire(t.Context(), "stays") // in the same batch, which therefore is not given up
+		st.admit <- struct{}{}
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		st.admit <- struct{}{} // those who left are granted theirs
+		synctest.Wait()
+		acquire(t.Context(), "next")
+		if want := []int{1, 21, 20, 1}; !slices.Equal(st.sizes, want) {
+			t.Errorf("requests of %d keys, want %d: one that gives all back, and the next beside it", st.sizes, want)
+		}
+		close(st.admit)
+		wg.Wait()
+	})
+}
+
+// The memory of a batch is used again; what a store was given may still be in use by a call that it
+// has left behind.
+func TestRelease_AStoreMayKeepWhatItWasGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newSlowLeases()
+		st.afterwards = [][]backends.Lease{}
+		close(st.admit)
+		s := wrap(t, st, Config{})
+		s.releases.crowd = true
+		for _, k := range numbered("k", 5) {
+			l, _, err := s.Caps().Leaser.Acquire(t.Context(), k, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.Release(t.Context())
+		}
+		synctest.Wait()
+		for _, leases := range st.afterwards {
+			if leases[0] == nil {
+				t.Error("a lease is gone from what the store was given")
+			}
+		}
+	})
 }
 
 func TestFill_FillsTravelTogetherAndHoldsMayDiffer(t *testing.T) {

@@ -11,9 +11,9 @@ import (
 type queue[A, R any] struct {
 	conf *Config
 	one  func(ctx context.Context, a A) R
-	many func(ctx context.Context, args []A, out []R)
+	many func(ctx context.Context, args []A, out []R) // both are only lent
 	fail func(err error, sent bool) R
-	drop func(r R) // takes back the outcome of a caller that has left; nil = nothing to take back
+	drop func(rs []R) // takes back, in time, outcomes for callers that have left; nil = nothing to take back
 
 	spare sync.Pool // of *batch
 

@@ -80,12 +80,14 @@ func (q *queue[A, R]) finish(b *batch[A, R]) {
 	gone := b.gone
 	q.mu.Unlock()
 	close(b.done)
-	if q.drop != nil {
-		for i, left := range gone {
-			if left && i < len(b.out) {
-				q.drop(b.out[i])
+	if q.drop != nil && gone != nil {
+		var unwanted []R
+		for i, r := range b.out {
+			if gone[i] {
+				unwanted = append(unwanted, r)
 			}
 		}
+		go q.drop(unwanted) // others wait for the slot of this request
 	}
 	q.free(b)
 }

@@ -11,11 +11,16 @@ type sizes struct {
 	large int // bytes; above, a key is read alone
 	seed  maphash.Seed
 	mean  atomic.Int64
+	known atomic.Bool // mean is that of values, not an assumption
 	any   atomic.Bool
 	tags  [1024]atomic.Uint32 // by hash: the rest of the hash of a large key, never 0
 }
 
-func (s *sizes) init(large int) { s.large, s.seed = large, maphash.MakeSeed() }
+// init assumes that values are as large as those of one batch may be.
+func (s *sizes) init(large int) {
+	s.large, s.seed = large, maphash.MakeSeed()
+	s.mean.Store(int64(large))
+}
 
 func (s *sizes) slot(key string) (*atomic.Uint32, uint32) {
 	h := maphash.String(s.seed, key)
@@ -46,13 +51,20 @@ func (s *sizes) learn(key string, n int) {
 	}
 }
 
-// average moves the mean towards that of n values with so many bytes.
+// average moves the mean towards that of n values with so many bytes; an assumption, towards nothing
+// where nothing was found. (A lost update is a batch of another size.)
 func (s *sizes) average(n, bytes int) {
-	if n == 0 {
-		return
-	}
 	mean := s.mean.Load()
-	s.mean.Store(mean + (int64(bytes/n)-mean)/4) // a lost update is a batch of another size
+	switch {
+	case n == 0 && !s.known.Load():
+		s.mean.Store(mean - (mean+3)/4)
+	case n == 0:
+	case !s.known.Load():
+		s.mean.Store(int64(bytes / n))
+		s.known.Store(true)
+	default:
+		s.mean.Store(mean + (int64(bytes/n)-mean)/4)
+	}
 }
 
 // expected is how much of a batch a key takes up.

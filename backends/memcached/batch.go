@@ -24,6 +24,10 @@ type group struct {
 	places []place
 }
 
+func (g *group) add(i int, p place) {
+	g.at, g.places = append(g.at, i), append(g.places, p)
+}
+
 // groups sorts keys by server. Empty keys are left out and refused.
 func (s *Store) groups(n int, key func(i int) string, refuse func(i int, err error)) []group {
 	byServer := make([]group, len(s.servers))
@@ -38,7 +42,7 @@ func (s *Store) groups(n int, key func(i int) string, refuse func(i int, err err
 		}
 		g := &byServer[p.server]
 		g.srv = srv
-		g.at, g.places = append(g.at, i), append(g.places, p)
+		g.add(i, p)
 	}
 	used := byServer[:0]
 	for _, g := range byServer {
@@ -64,6 +68,9 @@ func each(groups []group, fn func(g group)) {
 
 // eachKey runs fn for every key of g, a few at a time.
 func (g group) eachKey(fn func(i int, p place)) {
+	if len(g.at) == 0 {
+		return
+	}
 	var wg sync.WaitGroup
 	workers := min(abreast, len(g.at))
 	work := func(first int) {

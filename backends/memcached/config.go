@@ -68,7 +68,7 @@ const (
 	Gomemcache Transport = iota
 
 	// Meta is the meta protocol on connections of our own: the remaining lifetime comes with a
-	// Get, batches of sets and deletes are one trip, and values of a batch share memory. GetMany
+	// Get, batches of sets, deletes and leases are one trip, and values of a batch share memory. GetMany
 	// is a gets of the text protocol, which costs the server half as much and tells no lifetimes.
 	// Servers from 1.6 on; older ones get [backends.ErrUnsupported].
 	Meta

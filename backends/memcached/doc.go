@@ -38,8 +38,8 @@
 //
 // [Gomemcache], the default, speaks the text protocol to any server. [Meta] speaks the meta
 // protocol on connections of our own: a Get tells the remaining lifetime, as GetTTL and GetTTLMany
-// do over both, batches of reads, sets and deletes are one trip, the small values of a batch share
-// memory, each reply names the key it is for, and a size that was garbled on the way costs no more
+// do over both, batches of reads, sets, deletes and leases are one trip, the small values of a batch
+// share memory, each reply names the key it is for, and a size that was garbled on the way costs no more
 // memory than the bytes that come. A call has a connection for itself while it lasts; many callers
 // share one by gathering in batches, see package coalesce.
 //

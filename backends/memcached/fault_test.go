@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -151,6 +152,63 @@ func TestRestart_StaleConnectionsAreInvisible(t *testing.T) {
 			t.Error("nothing failed without the fence: this test sees nothing")
 		}
 	})
+}
+
+// Idle connections carry the deadline of their last call. That it has passed is no reason to think
+// them dead, and to close them and all others with them.
+func TestIdle_PastTheLastDeadlineConnectionsAreKept(t *testing.T) {
+	overBoth(t, func(t *testing.T, tr Transport) {
+		const conns = 4
+		var dialled atomic.Int64
+		all := make(chan struct{})
+		s := one(t, Config{Transport: tr, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if dialled.Add(1) == conns {
+				close(all)
+			}
+			<-all // so that every caller needs one of its own
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		}})
+		ctx := t.Context()
+		var wg sync.WaitGroup
+		for range conns {
+			wg.Go(func() { s.Set(ctx, "n", text("1")) })
+		}
+		wg.Wait()
+		it, err := s.Get(ctx, "n")
+		ok(t, err)
+		for _, c := range []struct {
+			what string
+			do   func() error
+			want error
+		}{
+			{"add", func() error { return s.Add(ctx, "new", text("v")) }, nil},
+			{"increment", func() error { _, err := s.Increment(ctx, "n", 1, 1, 0); return err }, nil},
+			{"cas", func() error { return s.CompareAndSwap(ctx, "n", it.Token, text("2")) }, backends.ErrConflict},
+		} {
+			for _, l := range idle(s) {
+				l.conn.SetDeadline(time.Unix(1, 0)) // what a while does to it
+			}
+			is(t, c.do(), c.want)
+			if n, kept := dialled.Load(), len(idle(s)); n != conns || kept != conns {
+				t.Errorf("%s: %d connections were opened in all, want %d; %d are kept", c.what, n, conns, kept)
+			}
+		}
+	})
+}
+
+// idle returns the lanes that lie idle and open, of the only server.
+func idle(s *Store) (lanes []*lane) {
+	switch tr := s.servers[0].transport.(type) {
+	case metaTransport:
+		for _, l := range tr.pool.idle {
+			lanes = append(lanes, &l.lane)
+		}
+	case *gomemcache:
+		for _, l := range tr.pool.idle {
+			lanes = append(lanes, &l.lane)
+		}
+	}
+	return slices.DeleteFunc(lanes, func(l *lane) bool { return l.conn == nil })
 }
 
 func TestSwallowedReply_IsUnknownAndNeverSentTwice(t *testing.T) {

@@ -70,9 +70,7 @@ func (s *Store) follow(ctx context.Context, claims ...*claim) {
 // id returns the cas id of the claim, or why there is none. If the first attempt to read it
 // failed, it is read now, which is as safe: the token must still be there.
 func (c *claim) id(ctx context.Context) (uint64, error) {
-	select {
-	case <-c.ready:
-	case <-ctx.Done():
+	if !c.settled(ctx) {
 		return 0, ctx.Err()
 	}
 	if c.err == nil || errors.Is(c.err, backends.ErrLeaseLost) {
@@ -88,12 +86,31 @@ func (c *claim) id(ctx context.Context) (uint64, error) {
 	return again.cas, again.err
 }
 
+// settled waits until the cas id was read or could not be read; false if ctx ends before.
+func (c *claim) settled(ctx context.Context) bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+	}
+	select {
+	case <-c.ready:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // drop removes the token, if it is still there.
 func (c *claim) drop(ctx context.Context) error {
 	id, err := c.id(ctx)
 	if err == nil {
 		err = c.srv.store(ctx, cas, c.key, record{cas: id}, gone)
 	}
+	return unlessLost(err)
+}
+
+func unlessLost(err error) error {
 	if errors.Is(err, backends.ErrLeaseLost) || errors.Is(err, backends.ErrConflict) || errors.Is(err, backends.ErrMiss) {
 		return nil
 	}
@@ -106,6 +123,7 @@ type lease struct {
 	place place
 	claim *claim
 	fill  func(ctx context.Context, r record, exp int32) error
+	bare  bool // fill is swap
 
 	mu    sync.Mutex
 	spent bool
@@ -113,7 +131,7 @@ type lease struct {
 
 // newLease wraps the claim of a token; the fill depends on where the token is.
 func (s *Store) newLease(p place, c *claim) *lease {
-	l := &lease{store: s, place: p, claim: c, fill: nil}
+	l := &lease{store: s, place: p, claim: c, bare: !s.separate}
 	l.fill = l.swap
 	if s.separate {
 		l.fill = l.fillBeside
@@ -132,7 +150,11 @@ func (l *lease) Fill(ctx context.Context, it backends.Item) error {
 		return backends.ErrLeaseLost
 	}
 	r, exp := l.place.pack(it)
-	err := l.fill(ctx, r, exp)
+	return l.filled(l.fill(ctx, r, exp))
+}
+
+// filled says in the words of [backends.Lease] how a fill has ended, and notes it.
+func (l *lease) filled(err error) error {
 	if errors.Is(err, backends.ErrConflict) || errors.Is(err, backends.ErrMiss) {
 		err = backends.ErrLeaseLost
 	}
@@ -161,7 +183,12 @@ func (l *lease) Release(ctx context.Context) error {
 	if l.spent {
 		return nil
 	}
-	err := l.claim.drop(ctx)
+	return l.released(l.claim.drop(ctx))
+}
+
+// released is filled for a release: a lease that was lost is given back.
+func (l *lease) released(err error) error {
+	err = unlessLost(err)
 	l.spent = err == nil
 	return err
 }

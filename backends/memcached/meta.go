@@ -44,7 +44,6 @@ type job struct {
 	done int // replies that are complete
 
 	status string // of one change: its two letters
-	id     uint64 // of one change: the cas id that it got, 0 = not told
 	number uint64 // of a count
 
 	errs []error // of quiet changes

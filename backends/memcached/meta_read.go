@@ -54,12 +54,6 @@ func (m *metaPool) read(l *metaLane) error {
 	switch status := string(line[:2]); status {
 	case "HD", "NS", "EX", "NF", "EN":
 		j.status = status
-		for rest := line[2:]; len(rest) > 0; {
-			var w []byte
-			if w, rest = word(rest); len(w) > 1 && w[0] == 'c' {
-				j.id, _ = number(w[1:])
-			}
-		}
 		return nil
 	}
 	return unexpected(line)

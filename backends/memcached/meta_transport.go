@@ -50,22 +50,22 @@ func (m metaTransport) get(ctx context.Context, key string) (record, error) {
 }
 
 // change does the one change whose request is made by request.
-func (m metaTransport) change(ctx context.Context, once bool, request func(out []byte) []byte) (id uint64, err error) {
+func (m metaTransport) change(ctx context.Context, once bool, request func(out []byte) []byte) error {
 	l, err := m.enter(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer m.leave(l)
 	l.job = job{kind: jobChange, once: once}
 	l.out = request(l.out)
 	if err := m.trip(ctx, l); err != nil {
-		return 0, err
+		return err
 	}
 	answer, err := meaning(l.job.status)
 	if err != nil {
-		return 0, failure(ctx, m.server, nil, err)
+		return failure(ctx, m.server, nil, err)
 	}
-	return l.job.id, answer
+	return answer
 }
 
 // appendSet appends an ms without its end of line.
@@ -88,7 +88,7 @@ func appendValue(b, value []byte) []byte {
 }
 
 func (m metaTransport) store(ctx context.Context, v verb, key string, r record, exp int32) error {
-	_, err := m.change(ctx, v != set, func(out []byte) []byte {
+	err := m.change(ctx, v != set, func(out []byte) []byte {
 		return appendValue(appendSet(out, v, key, r, exp), r.value)
 	})
 	return m.stored(ctx, v, err)
@@ -103,18 +103,16 @@ func (m metaTransport) stored(ctx context.Context, v verb, err error) error {
 }
 
 func (m metaTransport) remove(ctx context.Context, key string) error {
-	_, err := m.change(ctx, false, func(out []byte) []byte {
+	return m.change(ctx, false, func(out []byte) []byte {
 		return append(append(append(out, "md "...), key...), "\r\n"...)
 	})
-	return err
 }
 
 func (m metaTransport) touch(ctx context.Context, key string, exp int32) error {
-	_, err := m.change(ctx, false, func(out []byte) []byte {
+	return m.change(ctx, false, func(out []byte) []byte {
 		out = append(append(append(out, "mg "...), key...), " T"...)
 		return append(strconv.AppendInt(out, int64(exp), 10), "\r\n"...)
 	})
-	return err
 }
 
 func (m metaTransport) count(ctx context.Context, key string, up bool, delta uint64) (uint64, error) {

@@ -89,7 +89,10 @@ func (s *Store) Close() error {
 
 // Limits implements [backends.Limits].
 func (s *Store) Limits() backends.Caps {
-	return backends.Caps{Flags: true, Unsigned: true, Prompt: true, MaxValueBytes: s.limit}
+	return backends.Caps{
+		Flags: true, Unsigned: true, Prompt: true, MaxValueBytes: s.limit,
+		OneByOne: s.separate || bulkOf(s.servers[0].transport) == nil,
+	}
 }
 
 // Warnings implements [backends.Warner].

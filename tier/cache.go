@@ -23,13 +23,13 @@ type Cache[V any] struct {
 	cfg       Config[V]
 	clock     *clock.Clock
 	framer    *codec.Framer[V]
-	l1        *ristretto.Cache[entry[V]] // nil: disabled
-	levels    []*level                   // nearest first
-	load      loadFunc[V]                // Config.Loader; nil: none
-	pending   Deferred[V]                // Config.Writer, if it defers; else nil
-	loads     flight.Group[*entry[V]]    // reads that load what is in no tier
-	lookups   flight.Group[*entry[V]]    // reads that do not
-	slots     chan struct{}              // one per load under way
+	l1        *ristretto.Cache[kept[V]] // nil: disabled
+	levels    []*level                  // nearest first
+	load      loadFunc[V]               // Config.Loader; nil: none
+	pending   Deferred[V]               // Config.Writer, if it defers; else nil
+	loads     flight.Group[*entry[V]]   // reads that load what is in no tier
+	lookups   flight.Group[*entry[V]]   // reads that do not
+	slots     chan struct{}             // one per load under way
 	count     *counter.Striped
 	failed    failed
 	delayed   failed // failed refreshes of values that no L1 keeps: for Load.RetryAfter they are not tried again
@@ -52,7 +52,7 @@ type Cache[V any] struct {
 	gate     sync.RWMutex // taken by background work that starts, exclusively by Close
 }
 
-// entry is a decoded value in L1, with what its frame said. Immutable once shared.
+// entry is a decoded value, with what its frame said. Immutable once shared. L1 holds it as [kept].
 type entry[V any] struct {
 	value      V
 	created    int64 // Unix ms
@@ -120,7 +120,7 @@ func New[V any](cfg Config[V]) (*Cache[V], error) {
 		return nil, err
 	}
 	if !cfg.Local.Disabled {
-		c.l1, err = ristretto.New[entry[V]](ristretto.Config{MaxCost: cfg.Local.MaxBytes, Clock: c.clock})
+		c.l1, err = ristretto.New[kept[V]](ristretto.Config{MaxCost: cfg.Local.MaxBytes, Clock: c.clock})
 		if err != nil {
 			c.end()
 			return nil, fmt.Errorf("tier: Config.Local: %w", err)

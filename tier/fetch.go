@@ -151,8 +151,8 @@ func (c *Cache[V]) fetch(ctx context.Context, key string, load loadFunc[V], old 
 	stamp := c.stamp(key)
 	if old == nil && c.l1 != nil {
 		// Somebody may have filled it between this caller's look and its flight.
-		if e, s := c.l1.Get(key); s == ristretto.Fresh {
-			return e, nil
+		if k, s := c.l1.Get(key); s == ristretto.Fresh {
+			return k.entry(), nil
 		}
 	}
 	f := c.read(ctx, key)
@@ -202,7 +202,8 @@ func (c *Cache[V]) putL1(key string, stamp ristretto.Stamp, e *entry[V], size in
 	if fence.Removed(fence.Epoch) {
 		stamp = c.l1.Stamp(key)
 	}
-	c.countFenced(key, stamp, c.l1.Put(key, stamp, e, c.cost(e, size), soft, hard))
+	k := e.kept()
+	c.countFenced(key, stamp, c.l1.Put(key, stamp, &k, c.cost(e, size), soft, hard))
 }
 
 // overtaken reports whether the Writer has accepted a mutation of key that the source has not
@@ -216,8 +217,10 @@ func (c *Cache[V]) overtaken(key string) bool {
 	return ok
 }
 
-// cost is what e is charged in L1.
-func (c *Cache[V]) cost(e *entry[V], size int64) int64 {
+// cost is what e is charged in L1, on top of what that adds for every entry.
+func (c *Cache[V]) cost(e *entry[V], size int64) int64 { return c.size(e, size) + keptOverhead }
+
+func (c *Cache[V]) size(e *entry[V], size int64) int64 {
 	switch {
 	case e.absent:
 		return negativeCost

@@ -46,7 +46,7 @@ func (c *Cache[V]) hit(key string) (v V, ok bool) {
 		return v, false
 	}
 	e, s := c.l1.Get(key)
-	if s != ristretto.Fresh || e.absent {
+	if s != ristretto.Fresh || e.absent() {
 		return v, false
 	}
 	c.count.Inc(int(countL1Hits))
@@ -73,15 +73,18 @@ func (c *Cache[V]) getSlow(ctx context.Context, key string, load loadFunc[V]) (*
 	if err := c.check("get", key); err != nil {
 		return nil, err
 	}
-	e, s := c.fromL1(key)
+	k, s := c.fromL1(key)
 	if s == ristretto.Fresh {
-		return e, nil
+		if k.absent() {
+			return nil, ErrMiss
+		}
+		return k.entry(), nil // filled since the caller looked
 	}
 	if p := c.fromPending(key); p != nil {
 		return p, nil
 	}
 	if s == ristretto.Stale {
-		return c.getStale(ctx, key, e, load)
+		return c.getStale(ctx, key, k.entry(), load)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func (c *Cache[V]) getSlow(ctx context.Context, key string, load loadFunc[V]) (*
 }
 
 // fromL1 looks into L1 and counts what it found.
-func (c *Cache[V]) fromL1(key string) (*entry[V], ristretto.State) {
+func (c *Cache[V]) fromL1(key string) (*kept[V], ristretto.State) {
 	if c.l1 == nil {
 		return nil, ristretto.Miss
 	}

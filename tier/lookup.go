@@ -3,6 +3,8 @@ package tier
 import (
 	"context"
 	"time"
+
+	"github.com/hearthcache/hearth/backends/ristretto"
 )
 
 // Entry is a value with what the cache knows about it.
@@ -24,8 +26,10 @@ func (c *Cache[V]) Lookup(ctx context.Context, key string) (Entry[V], error) {
 		return Entry[V]{}, err
 	}
 	source := "L1"
-	e, s := c.fromL1(key)
-	if s == 0 {
+	e := new(entry[V])
+	if k, s := c.fromL1(key); s != ristretto.Miss {
+		k.into(e)
+	} else {
 		if e = c.fromPending(key); e != nil {
 			source = "pending"
 		} else {

@@ -32,8 +32,12 @@ func (b *batch[V]) atHand(ctx context.Context, keys []string) (rest []string) {
 		return keys
 	}
 	for i, key := range keys {
-		if e, s := c.fromL1(key); s != ristretto.Miss {
-			b.give(ctx, key, e, s == ristretto.Stale)
+		if k, s := c.fromL1(key); s == ristretto.Fresh {
+			if !k.absent() {
+				b.out[key] = c.out(k.value)
+			}
+		} else if s == ristretto.Stale {
+			b.give(ctx, key, k.entry(), true)
 		} else if p := c.fromPending(key); p != nil {
 			b.give(ctx, key, p, false)
 		} else {
@@ -177,8 +181,8 @@ func (b *batch[V]) stillMissing(s *scratch[V]) []*lead[V] {
 	for i := range s.leads {
 		l := &s.leads[i]
 		if c.l1 != nil && b.load != nil {
-			if e, s := c.l1.Get(l.key); s == ristretto.Fresh {
-				l.call.Finish(e, nil)
+			if k, s := c.l1.Get(l.key); s == ristretto.Fresh {
+				l.call.Finish(k.entry(), nil)
 				continue
 			}
 		}

@@ -167,7 +167,8 @@ func (c *Cache[V]) putOff(key string, stamp ristretto.Stamp, f found[V], pause t
 	if hard < 0 {
 		return
 	}
-	c.l1.Put(key, stamp, f.e, c.cost(f.e, int64(len(f.item.Value))), c.clock.Now()+int64(pause), hard)
+	k := f.e.kept()
+	c.l1.Put(key, stamp, &k, c.cost(f.e, int64(len(f.item.Value))), c.clock.Now()+int64(pause), hard)
 }
 
 // dropGone removes a value whose record the source no longer has, if it is still the one read.

@@ -182,7 +182,8 @@ func (c *Cache[V]) replaceL1(w write[V]) {
 		c.l1.Invalidate(w.key)
 		return
 	}
-	c.countFenced(w.key, w.stamp, c.l1.Replace(w.key, w.stamp, w.e, c.cost(w.e, int64(len(w.frame))), soft, hard))
+	k := w.e.kept()
+	c.countFenced(w.key, w.stamp, c.l1.Replace(w.key, w.stamp, &k, c.cost(w.e, int64(len(w.frame))), soft, hard))
 }
 
 // writeThrough sends ws through the Writer, between taking a lease over each key at the

@@ -40,8 +40,9 @@ func (c *Cache[V]) putLocal(w write[V]) {
 		c.l1.Invalidate(w.key)
 		return
 	}
+	k, cost := w.e.kept(), c.cost(w.e, 0)
 	for range localTries {
-		if c.l1.Replace(w.key, c.l1.Stamp(w.key), w.e, c.cost(w.e, 0), soft, hard) {
+		if c.l1.Replace(w.key, c.l1.Stamp(w.key), &k, cost, soft, hard) {
 			return
 		}
 	}
@@ -67,21 +68,22 @@ func (c *Cache[V]) updateLocal(ctx context.Context, key string, fn func(old V, o
 func (c *Cache[V]) attemptLocal(ctx context.Context, key string, fn func(old V, ok bool) (V, error), o UpdateOptions) (V, error) {
 	var zero V
 	stamp := c.stamp(key)
-	e, _ := c.l1.Get(key)
-	old := e
-	if e == nil && c.load != nil {
+	var old *entry[V]
+	k, _ := c.l1.Get(key)
+	if k == nil && c.load != nil {
 		got, err := c.getSlow(ctx, key, c.load)
 		if err != nil && !errors.Is(err, ErrMiss) {
 			return zero, err
 		}
-		e, _ = c.l1.Get(key)
-		if old = e; e == nil {
-			old = got // loaded, and L1 does not keep it
-		}
+		k, _ = c.l1.Get(key)
+		old = got // for when it was loaded, and L1 does not keep it
+	}
+	if k != nil {
+		old = k.entry()
 	}
 	unchanged := func() bool {
 		now, _ := c.l1.Get(key)
-		return now == e && (e == old || c.stamp(key) == stamp)
+		return now == k && ((k == nil) == (old == nil) || c.stamp(key) == stamp)
 	}
 	if old != nil && old.absent {
 		old = nil

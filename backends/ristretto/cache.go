@@ -82,7 +82,7 @@ func (c *Cache[T]) Get(key string) (*T, State) {
 		return nil, Miss
 	}
 	if w, p := n.tail.Load(), c.period.Load(); w&warmthMask != p<<periodShift&periodMask|hottest {
-		c.warm(n, w, p)
+		c.warm(h, n, w, p)
 	}
 	horizon := c.horizon.Load()
 	if n.soft == never && horizon == never {
@@ -125,14 +125,14 @@ func (c *Cache[T]) current(hash uint64, st Stamp) bool {
 // In a full cache Put waits until ristretto has judged the entries before it.
 func (c *Cache[T]) Put(key string, st Stamp, v *T, cost, soft, hard int64) bool {
 	h := c.hash(key)
-	n, ok := c.entry(h, key, v, cost, soft, hard)
+	n, ok := c.entry(key, v, cost, soft, hard)
 	if !ok {
 		return false
 	}
 	charge := n.meta.cost() // meta belongs to the shard once n is linked
 	waited := c.reserve(charge)
 	n.generation = st.generation
-	ok = c.link(n, func() bool { return c.without.stamp || c.current(h, st) })
+	ok = c.link(h, n, func() bool { return c.without.stamp || c.current(h, st) })
 	c.settle(charge, ok, waited)
 	return ok
 }
@@ -143,14 +143,14 @@ func (c *Cache[T]) Put(key string, st Stamp, v *T, cost, soft, hard int64) bool 
 // invalidated. The rest is as for [Cache.Put].
 func (c *Cache[T]) Replace(key string, st Stamp, v *T, cost, soft, hard int64) bool {
 	h := c.hash(key)
-	n, ok := c.entry(h, key, v, cost, soft, hard)
+	n, ok := c.entry(key, v, cost, soft, hard)
 	if !ok {
 		c.invalidate(h)
 		return false
 	}
 	charge := n.meta.cost() // meta belongs to the shard once n is linked
 	waited := c.reserve(charge)
-	ok = c.link(n, func() bool {
+	ok = c.link(h, n, func() bool {
 		if c.without.swap {
 			st = Stamp{epoch: c.epoch(h).Load(), writes: c.written(h).Load(), generation: c.generation.Load()}
 		}
@@ -199,7 +199,7 @@ func (c *Cache[T]) invalidate(hash uint64) {
 	s.mu.Lock()
 	n, at := s.at(hash)
 	if n != nil {
-		c.drop(s, n, at)
+		c.drop(s, hash, n, at)
 	}
 	s.mu.Unlock()
 	if n != nil {

@@ -265,7 +265,7 @@ func TestLayout_IsThatOfCacheLines(t *testing.T) {
 	if size := unsafe.Sizeof(shard[int]{}); size != 128 {
 		t.Error("shard:", size)
 	}
-	if at := unsafe.Offsetof(node[int]{}.v); at != 48 {
+	if at := unsafe.Offsetof(node[int]{}.v); at != 32 {
 		t.Error("the value begins at", at)
 	}
 }

@@ -17,9 +17,9 @@ const (
 	defaultEpochs  = 1 << 16
 
 	// entryOverhead is charged for every entry on top of its key and its value: its node, its place
-	// in the index and in ristretto's two maps, its share of the frequency sketch. Measured 215 to
-	// 240 bytes an entry.
-	entryOverhead = 224
+	// in the index and in ristretto's two maps, its share of the frequency sketch. Measured 175 to
+	// 195 bytes an entry, the more the emptier the cache, whose sketch is as large as it will be.
+	entryOverhead = 176
 
 	// An entry may take a sixteenth of the cache: one that took more would push out so many others
 	// that nobody could tell why.
@@ -41,7 +41,7 @@ type Config struct {
 	// about 3.5 bytes each. Many remember long: best where what is popular stays so. Few forget
 	// soon: best where it moves. On five traces of both kinds, between two and ten an entry, the
 	// difference was up to ten points of hit ratio, one way or the other. 0 = one for each 64 bytes
-	// of MaxCost: four for each of the smallest entries.
+	// of MaxCost: three for each of the smallest entries.
 	Counters int64
 
 	// Clock is what soft and hard deadlines are compared with. nil = a clock of the cache's own.
@@ -110,6 +110,7 @@ func New[T any](cfg Config) (*Cache[T], error) {
 	c.room.L = &c.full
 	c.horizon.Store(never)
 	for i := range c.shards {
+		c.shards[i].seed = c.seed
 		c.shards[i].table.Store(newTable[T](minBuckets))
 	}
 	policy, err := ristretto.NewCache(&ristretto.Config[uint64, struct{}]{

@@ -37,7 +37,7 @@
 //
 // # Memory
 //
-// An entry is charged its key, the cost given with its value, and 224 bytes. Besides the entries there
+// An entry is charged its key, the cost given with its value, and 176 bytes. Besides the entries there
 // are the epochs (three quarters of a mebibyte) and the frequency sketch (about five per cent of
 // MaxCost). The cache keeps the key string it is given: pass a copy if yours is a small part of a large
 // one. Whoever keeps a value that Get returned keeps its entry.

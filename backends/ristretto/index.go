@@ -1,10 +1,12 @@
 package ristretto
 
 import (
+	"hash/maphash"
 	"math"
 	"math/bits"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 )
 
 const (
@@ -24,15 +26,20 @@ const (
 // node is one entry, with its value in it: what a hit reads lies together. It is written before it
 // is published, and after that only in two places: meta with the lock of its shard held, the warmth
 // in tail by readers.
+//
+// There are as many as entries, so every byte counts: the hash is made of the key again where a
+// writer needs it, and the length of the key has four bytes, which [maxNodeCost] leaves it.
 type node[T any] struct {
-	hash       uint64
-	key        string
+	data       *byte         // the key's bytes
 	soft       int64         // fresh before this
 	tail       atomic.Uint32 // from soft to the hard deadline, and in its low bits how warm it is
 	meta       meta
 	generation uint32 // of the cache, under which it is valid
+	size       uint32 // the key's length
 	v          T
 }
+
+func (n *node[T]) key() string { return unsafe.String(n.data, n.size) }
 
 // meta is cost in units of 16 bytes (24 bits), the last batch that told ristretto about the entry
 // (5 bits), and three flags.
@@ -106,12 +113,13 @@ func (n *node[T]) expired(now int64) bool {
 // that writers of one do not slow readers of its neighbour.
 type shard[T any] struct {
 	table atomic.Pointer[table[T]]
+	seed  maphash.Seed // of the cache
 
 	mu    sync.Mutex // guards the writes of everything here
 	count int
 	queue []uint64 // hashes of entries ristretto is to be told about
 	gone  []uint64 // hashes of entries ristretto knows and the index has dropped
-	_     [128 - 8 - 8 - 8 - 24 - 24]byte
+	_     [128 - 8 - 8 - 8 - 8 - 24 - 24]byte
 }
 
 // table is never changed into another: a shard that grows gets a new one, and readers of the old
@@ -154,11 +162,13 @@ func matches(tags, tag uint64) uint64 {
 
 func wayOf(match uint64) int { return bits.TrailingZeros64(match) >> 3 }
 
+func (s *shard[T]) hash(key string) uint64 { return maphash.String(s.seed, key) }
+
 // find walks without the lock.
 func (s *shard[T]) find(hash uint64, key string) *node[T] {
 	for b := s.table.Load().bucket(hash); b != nil; b = b.more.Load() {
 		for m := matches(b.tags.Load(), tagOf(hash)); m != 0; m &= m - 1 {
-			if n := b.nodes[wayOf(m)].Load(); n != nil && n.hash == hash && n.key == key {
+			if n := b.nodes[wayOf(m)].Load(); n != nil && n.key() == key {
 				return n
 			}
 		}
@@ -171,7 +181,7 @@ func (s *shard[T]) find(hash uint64, key string) *node[T] {
 func (s *shard[T]) at(hash uint64) (*node[T], place[T]) {
 	for b := s.table.Load().bucket(hash); b != nil; b = b.more.Load() {
 		for m := matches(b.tags.Load(), tagOf(hash)); m != 0; m &= m - 1 {
-			if n := b.nodes[wayOf(m)].Load(); n != nil && n.hash == hash {
+			if n := b.nodes[wayOf(m)].Load(); n != nil && s.hash(n.key()) == hash {
 				return n, place[T]{b, wayOf(m)}
 			}
 		}
@@ -179,8 +189,8 @@ func (s *shard[T]) at(hash uint64) (*node[T], place[T]) {
 	return nil, place[T]{}
 }
 
-// put stores n in the place of old; or, without an old, where there is room.
-func (s *shard[T]) put(n, old *node[T], at place[T]) {
+// put stores n, of hash, in the place of old; or, without an old, where there is room.
+func (s *shard[T]) put(hash uint64, n, old *node[T], at place[T]) {
 	if old != nil {
 		at.b.nodes[at.way].Store(n)
 		return
@@ -188,19 +198,19 @@ func (s *shard[T]) put(n, old *node[T], at place[T]) {
 	if size := len(s.table.Load().buckets); s.count >= fullWays*size {
 		s.resize(size + size/2)
 	}
-	s.table.Load().add(n)
+	s.table.Load().add(hash, n)
 	s.count++
 }
 
-// add stores n, whose hash the table does not have.
-func (t *table[T]) add(n *node[T]) {
-	b := t.bucket(n.hash)
+// add stores n, of a hash that the table does not have.
+func (t *table[T]) add(hash uint64, n *node[T]) {
+	b := t.bucket(hash)
 	for {
 		tags := b.tags.Load()
 		if free := ^tags & tagHighs; free != 0 {
 			way := wayOf(free)
 			b.nodes[way].Store(n) // before its tag, for the readers
-			b.tags.Store(tags | tagOf(n.hash)<<(8*way))
+			b.tags.Store(tags | tagOf(hash)<<(8*way))
 			return
 		}
 		if b.more.Load() == nil {
@@ -241,7 +251,7 @@ func (b *bucket[T]) each(f func(n *node[T], at place[T])) {
 func (s *shard[T]) resize(size int) {
 	from, to := s.table.Load(), newTable[T](size)
 	for i := range from.buckets {
-		from.buckets[i].each(func(n *node[T], _ place[T]) { to.add(n) })
+		from.buckets[i].each(func(n *node[T], _ place[T]) { to.add(s.hash(n.key()), n) })
 	}
 	s.table.Store(to)
 }

@@ -1,35 +1,49 @@
 package ristretto
 
 import (
+	"hash/maphash"
 	"math"
+	"strconv"
 	"testing"
+	"unsafe"
 )
 
-// chain is a shard with one bucket and n nodes of hashes 0, 1, 2 and so on, which all share it.
+// chain is a shard with one bucket and n nodes of keys 0, 1, 2 and so on, which all share it.
 func chain(n int) *shard[int] {
 	s := new(shard[int])
+	s.seed = maphash.MakeSeed()
 	s.table.Store(newTable[int](1))
 	for i := range n {
-		s.table.Load().add(&node[int]{hash: uint64(i), v: i})
+		s.table.Load().add(s.hash(strconv.Itoa(i)), numbered(i))
 		s.count++
 	}
 	return s
 }
 
-func (s *shard[T]) has(hash uint64) bool { return s.find(hash, "") != nil }
+func numbered(i int) *node[int] {
+	key := strconv.Itoa(i)
+	return &node[int]{data: unsafe.StringData(key), size: uint32(len(key)), v: i}
+}
+
+func (s *shard[T]) has(i int) bool {
+	key := strconv.Itoa(i)
+	n := s.find(s.hash(key), key)
+	return n != nil && n.key() == key
+}
 
 func TestCut_AnEmptyBucketGoesAndReadersOnItGoOn(t *testing.T) {
 	s := chain(3 * ways)
 	second := s.table.Load().buckets[0].more.Load()
 	for i := ways; i < 2*ways; i++ {
-		n, at := s.at(uint64(i))
+		hash := s.hash(strconv.Itoa(i))
+		n, at := s.at(hash)
 		if n == nil || at.b != second {
 			t.Fatalf("%d is not in the second bucket", i)
 		}
-		s.cut(n.hash, at)
+		s.cut(hash, at)
 	}
 	for i := range 3 * ways {
-		if got, want := s.has(uint64(i)), i < ways || i >= 2*ways; got != want {
+		if got, want := s.has(i), i < ways || i >= 2*ways; got != want {
 			t.Errorf("%d: found %v", i, got)
 		}
 	}
@@ -45,14 +59,15 @@ func TestCut_AnEmptyBucketGoesAndReadersOnItGoOn(t *testing.T) {
 func TestCut_TheFirstBucketStaysAndIsFilledAgain(t *testing.T) {
 	s := chain(ways + 1)
 	for i := range ways {
-		n, at := s.at(uint64(i))
-		s.cut(n.hash, at)
+		hash := s.hash(strconv.Itoa(i))
+		_, at := s.at(hash)
+		s.cut(hash, at)
 	}
 	if !s.has(ways) {
 		t.Error("what did not fit is gone with the rest")
 	}
-	s.table.Load().add(&node[int]{hash: 100})
-	if n, at := s.at(100); n == nil || at.b != &s.table.Load().buckets[0] {
+	s.table.Load().add(s.hash("100"), numbered(100))
+	if n, at := s.at(s.hash("100")); n == nil || at.b != &s.table.Load().buckets[0] {
 		t.Error("the room in the first bucket is not used")
 	}
 }
@@ -62,10 +77,11 @@ func TestResize_ReadersOfTheOldTableFindWhatWasThere(t *testing.T) {
 	old := s.table.Load()
 	s.resize(7)
 	reader := new(shard[int])
+	reader.seed = s.seed
 	reader.table.Store(old)
 	for i := range 3 * ways {
-		if !s.has(uint64(i)) || !reader.has(uint64(i)) {
-			t.Errorf("%d: new table %v, old table %v", i, s.has(uint64(i)), reader.has(uint64(i)))
+		if !s.has(i) || !reader.has(i) {
+			t.Errorf("%d: new table %v, old table %v", i, s.has(i), reader.has(i))
 		}
 	}
 }

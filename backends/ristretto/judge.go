@@ -270,7 +270,7 @@ func (c *Cache[T]) evicted(hash uint64) {
 	if !again {
 		n.meta &^= judged
 	}
-	c.drop(s, n, at)
+	c.drop(s, hash, n, at)
 	s.mu.Unlock()
 	if again {
 		c.wake(hash)
@@ -288,6 +288,6 @@ func (c *Cache[T]) rejected(hash uint64) {
 		return
 	}
 	n.meta &^= judged
-	c.drop(s, n, at)
+	c.drop(s, hash, n, at)
 	c.rejections.Add(1)
 }

@@ -33,7 +33,7 @@ func (c *Cache[T]) sweepPart(s *shard[T]) (dropped, done bool) {
 	for i := min(c.slot, end); i < end; i++ {
 		buckets[i].each(func(n *node[T], at place[T]) {
 			if n.generation != gen || n.expired(now) {
-				c.drop(s, n, at)
+				c.drop(s, s.hash(n.key()), n, at)
 				dropped = true
 			}
 		})

@@ -21,14 +21,14 @@ type warmth struct {
 	length uint64 // accesses told per period
 }
 
-// warm counts a hit of n, whose tail was seen to be w in period p.
-func (c *Cache[T]) warm(n *node[T], w, p uint32) {
+// warm counts a hit of n, of hash, whose tail was seen to be w in period p.
+func (c *Cache[T]) warm(hash uint64, n *node[T], w, p uint32) {
 	next := w + 1
 	if w&periodMask != p<<periodShift&periodMask {
 		next = w&^warmthMask | p<<periodShift&periodMask | 1
 	}
 	if n.tail.CompareAndSwap(w, next) {
-		c.touch(n.hash)
+		c.touch(hash)
 	}
 }
 

@@ -1,7 +1,9 @@
 package ristretto
 
+import "unsafe"
+
 // entry makes the node of a value, not yet linked. False: it costs too much.
-func (c *Cache[T]) entry(hash uint64, key string, v *T, cost, soft, hard int64) (*node[T], bool) {
+func (c *Cache[T]) entry(key string, v *T, cost, soft, hard int64) (*node[T], bool) {
 	if cost = max(cost, 0); cost > c.maxEntry || c.closed.Load() {
 		c.refused.Add(1)
 		return nil, false
@@ -10,7 +12,7 @@ func (c *Cache[T]) entry(hash uint64, key string, v *T, cost, soft, hard int64) 
 		c.refused.Add(1)
 		return nil, false
 	}
-	n := &node[T]{hash: hash, key: key, v: *v, meta: costOf(cost)}
+	n := &node[T]{data: unsafe.StringData(key), size: uint32(len(key)), v: *v, meta: costOf(cost)}
 	from, tail := deadlines(soft, hard)
 	n.soft = from
 	n.tail.Store(tail)
@@ -53,17 +55,17 @@ func (c *Cache[T]) settle(cost int64, linked, waited bool) {
 	}
 }
 
-// link puts n into the index if valid, asked with the shard's lock held, says so; and has ristretto
+// link puts n, of hash, into the index if valid, asked with the shard's lock held, says so; and has ristretto
 // told about what is new to it.
-func (c *Cache[T]) link(n *node[T], valid func() bool) bool {
-	s := c.shard(n.hash)
+func (c *Cache[T]) link(hash uint64, n *node[T], valid func() bool) bool {
+	s := c.shard(hash)
 	s.mu.Lock()
 	if c.closed.Load() || !valid() {
 		s.mu.Unlock()
 		return false
 	}
 	tell := true
-	old, at := s.at(n.hash)
+	old, at := s.at(hash)
 	if old != nil {
 		n.meta |= old.meta & (1<<costShift - 1)
 		was, is := old.meta.cost(), n.meta.cost()
@@ -73,23 +75,23 @@ func (c *Cache[T]) link(n *node[T], valid func() bool) bool {
 		tell = n.meta&queued == 0 && is != was
 		c.cost.Add(-was)
 	}
-	s.put(n, old, at)
+	s.put(hash, n, old, at)
 	if tell {
 		n.meta |= queued
-		s.queue = append(s.queue, n.hash)
+		s.queue = append(s.queue, hash)
 	}
 	s.mu.Unlock()
 	if tell {
-		c.wake(n.hash)
+		c.wake(hash)
 	}
 	return true
 }
 
-// drop unlinks n, with the lock held. The caller wakes the judge after it.
-func (c *Cache[T]) drop(s *shard[T], n *node[T], at place[T]) {
-	s.cut(n.hash, at)
+// drop unlinks n, of hash, with the lock held. The caller wakes the judge after it.
+func (c *Cache[T]) drop(s *shard[T], hash uint64, n *node[T], at place[T]) {
+	s.cut(hash, at)
 	c.cost.Add(-n.meta.cost())
 	if n.meta&judged != 0 {
-		s.gone = append(s.gone, n.hash)
+		s.gone = append(s.gone, hash)
 	}
 }

@@ -75,9 +75,13 @@ func newOtter(name string, n int, ttl time.Duration) Peer {
 	}
 }
 
+// room is MaxBytes for n entries: the whole cache charges 320 for each, and a 64th is for entries that
+// ristretto has not judged.
+func room(n int) int64 { return int64(n) * 328 }
+
 func newHearth(n int) Peer {
 	clk := clock.New()
-	c, err := ristretto.New[Value](ristretto.Config{MaxCost: int64(n) * 512, Clock: clk})
+	c, err := ristretto.New[Value](ristretto.Config{MaxCost: room(n), Clock: clk})
 	if err != nil {
 		panic(err)
 	}
@@ -97,7 +101,7 @@ func newHearth(n int) Peer {
 func NewCache(n int) Peer {
 	ctx := context.Background()
 	c, err := tier.New(tier.Config[*Value]{
-		Local: tier.Local[*Value]{MaxBytes: int64(n) * 512, Cost: func(*Value) int64 { return 100 }},
+		Local: tier.Local[*Value]{MaxBytes: room(n), Cost: func(*Value) int64 { return 100 }},
 		TTL:   ttl, Fresh: ttl / 2, Load: tier.Load{EarlyBeta: -1},
 	})
 	if err != nil {

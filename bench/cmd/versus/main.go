@@ -13,21 +13,8 @@ import (
 	"github.com/hearthcache/hearth/bench/internal/side"
 )
 
-// run is one measurement: how long, on what, and what came of it.
-type run struct {
-	quick   bool
-	plan    side.Plan
-	servers *machines
-	rows    []row
-	began   time.Time
-	load    string // of the machine, then
-}
-
 // sections in the order in which they run.
-var sections = []struct {
-	name string
-	run  func(*run) error
-}{
+var sections = []section{
 	{"l1", (*run).l1},
 	{"redis", (*run).redis},
 	{"memcached", (*run).memcached},
@@ -46,15 +33,20 @@ func main() {
 }
 
 func versus() int {
-	asJSON := flag.Bool("json", false, "print the rows as JSON in the last line")
+	asJSON := flag.Bool("json", false, "print the rows as JSON, and nothing else, to standard output; the tables go to standard error")
 	quick := flag.Bool("quick", false, "under a minute, with more noise")
 	doc := flag.String("doc", "", "write the results to this file, as a page with a chart beside it")
+	check := flag.Bool("check", false, "exit 1 if a row is beyond its guard, after its section was measured again up to twice")
 	only := flag.String("section", "", "one of: "+strings.Join(names(), ", "))
 	flag.Parse()
 	if *only != "" && !slices.Contains(names(), *only) {
 		return fail(fmt.Errorf("there is no section %q, only %s", *only, strings.Join(names(), ", ")))
 	}
-	r := &run{quick: *quick, plan: side.Plan{Rounds: 9, Round: 120 * time.Millisecond}, began: time.Now(), load: load()}
+	r := &run{quick: *quick, plan: side.Plan{Rounds: 9, Round: 120 * time.Millisecond}, began: time.Now(), load: load(), out: os.Stdout}
+	if *asJSON {
+		r.out = os.Stderr
+	}
+	began := r.began
 	if *quick {
 		r.plan = side.Plan{Rounds: 4, Round: 30 * time.Millisecond}
 	}
@@ -64,28 +56,56 @@ func versus() int {
 	}
 	defer servers.close()
 	r.servers = servers
-	fmt.Printf("%s, %s/%s, %d processors; %s\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), processor())
+	fmt.Fprintf(r.out, "%s, %s/%s, %d processors; %s\n\n", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), processor())
+	var chosen []section
 	for _, s := range sections {
-		if *only != "" && *only != s.name {
-			continue
+		if *only == "" || *only == s.name {
+			chosen = append(chosen, s)
 		}
-		if err := s.run(r); err != nil {
-			return fail(fmt.Errorf("%s: %w", s.name, err))
-		}
-		runtime.GC()
 	}
-	table(os.Stdout, r.rows)
+	r.all(chosen, *check)
+	r.began = began
+	table(r.out, r.rows)
 	if *doc != "" {
 		if err := page(*doc, r); err != nil {
 			return fail(err)
 		}
 	}
+	fmt.Fprintf(r.out, "\n%s", r.summary())
 	if *asJSON {
-		if err := json.NewEncoder(os.Stdout).Encode(map[string]any{"rows": r.rows}); err != nil {
+		if err := json.NewEncoder(os.Stdout).Encode(r.report()); err != nil {
 			return fail(err)
 		}
 	}
+	failed := false
+	for _, w := range r.rows {
+		failed = failed || w.Failed != ""
+	}
+	if over := beyond(r.rows); *check && len(over) > 0 || failed {
+		for _, w := range over {
+			fmt.Fprintf(os.Stderr, "versus: %s, %s: %s\n", w.Section, w.Row, w.Why)
+		}
+		return 1
+	}
 	return 0
+}
+
+// report is what -json prints.
+func (r *run) report() map[string]any {
+	rows := r.rows
+	if rows == nil {
+		rows = []row{}
+	}
+	return map[string]any{"rows": rows, "quick": r.quick, "seconds": time.Since(r.began).Seconds(), "tables": r.done, "lowered": r.lowered}
+}
+
+// summary says how long it took, and what that cost.
+func (r *run) summary() string {
+	text := fmt.Sprintf("%v; %d rows", time.Since(r.began).Round(time.Second), len(r.rows))
+	if r.lowered > 0 {
+		text += fmt.Sprintf("; %d tables with fewer rounds than planned, to keep to the time", r.lowered)
+	}
+	return text + "\n"
 }
 
 func names() []string {

@@ -26,12 +26,19 @@ type Variant struct {
 
 	// Before and After, if set, run around every round, unmeasured.
 	Before, After func()
+
+	// Warm, if set, runs once, after the variant was warmed up and before the first round.
+	Warm func()
 }
 
 // Plan says how much to measure. Zero fields mean 7 rounds of 50 ms.
 type Plan struct {
 	Rounds int
 	Round  time.Duration
+
+	// Budget, if above zero, ends the rounds early, after the first at the soonest; what warms up
+	// counts. Every variant has all rounds that were begun.
+	Budget time.Duration
 }
 
 // Sample is one round of one variant, per operation.
@@ -51,6 +58,7 @@ type Result struct {
 func Run(p Plan, variants ...Variant) []Result {
 	p.Rounds = cmp.Or(p.Rounds, 7)
 	p.Round = cmp.Or(p.Round, 50*time.Millisecond)
+	began := time.Now()
 	results := make([]Result, len(variants))
 	counts := make([]int, len(variants))
 	for i, v := range variants {
@@ -59,7 +67,15 @@ func Run(p Plan, variants ...Variant) []Result {
 			counts[i] = calibrate(v, p.Round)
 		}
 	}
+	for _, v := range variants {
+		if v.Warm != nil {
+			v.Warm()
+		}
+	}
 	for round := range p.Rounds {
+		if round > 0 && p.Budget > 0 && time.Since(began) > p.Budget {
+			break
+		}
 		for j := range variants {
 			i := (j + round) % len(variants)
 			if variants[i].Before != nil {
@@ -152,11 +168,16 @@ func (r Result) series(by By) []float64 {
 // Ratio is what a costs relative to b: the median over the rounds of the ratio of neighbours,
 // which drops what disturbs both; or the ratio of the minima, if that is lower.
 func Ratio(a, b Result, by By) float64 {
+	return min(Paired(a, b, by), a.Min(by)/b.Min(by))
+}
+
+// Paired is the median over the rounds of the ratio of neighbours, alone.
+func Paired(a, b Result, by By) float64 {
 	ratios := make([]float64, min(len(a.Samples), len(b.Samples)))
 	for i := range ratios {
 		ratios[i] = by(a.Samples[i]) / by(b.Samples[i])
 	}
-	return min(median(ratios), a.Min(by)/b.Min(by))
+	return median(ratios)
 }
 
 func median(p []float64) float64 {

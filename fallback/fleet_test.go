@@ -28,8 +28,12 @@ func fleetOf(t *testing.T, n int) (fleets []*Fleet, pairs []*pair, crash []conte
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go func() { _ = f.Join(ctx) }()
-		t.Cleanup(cancel)
+		left := make(chan struct{})
+		go func() { defer close(left); _ = f.Join(ctx) }()
+		t.Cleanup(func() {
+			cancel()
+			<-left // others may leave at the same time, and who is overtaken pauses
+		})
 		fleets, pairs, crash = append(fleets, f), append(pairs, p), append(crash, cancel)
 		synctest.Wait()
 	}

@@ -411,7 +411,12 @@ func TestFleet_WriteThatAStillProcessGoesOnWithAsksWhetherTheRecordIsStillThere(
 		defer p.s.Close()
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		go func() { _ = f.Join(ctx) }()
+		left := make(chan struct{})
+		go func() { defer close(left); _ = f.Join(ctx) }()
+		defer func() {
+			cancel()
+			<-left
+		}()
 		soon, stop := context.WithTimeout(ctx, time.Hour)
 		defer stop()
 		p.ok(f.Advance(soon, PhaseNew))

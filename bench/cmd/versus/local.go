@@ -131,7 +131,7 @@ func (r *run) memory() error {
 	against := func(name string, hearth, peer float64, l limit) {
 		r.add("memory", name, "B", hearth, peer, hearth-peer, l)
 	}
-	against("bytes per entry, a whole tier.Cache above ristretto with TTL", h, per["ristretto-ttl"], atMost(32, 48).tolerating(144))
+	against("bytes per entry, a whole tier.Cache above ristretto with TTL", h, per["ristretto-ttl"], atMost(32, 48))
 	against("bytes per entry, a whole tier.Cache above ristretto without TTL", h, per["ristretto"], shown)
 	against("bytes per entry, backends/ristretto alone with the value inlined above ristretto with TTL", per["hearth-l1"], per["ristretto-ttl"], shown)
 	r.add("memory", "bytes per entry, a whole tier.Cache against otter with TTL", "B", h, per["otter-ttl"], h/per["otter-ttl"], shown)

@@ -110,7 +110,7 @@ type Progress struct {
 	Compared     int64         // samples found in both, with values that stood still
 	Equal        int64         // of these, with the same value
 	Reframed     int64         // of these, another client's in old and a frame in new, as Config.Legacy makes them
-	Different    int64         // of these, with another value
+	Different    int64         // of these, with other bytes: another value, or the same one loaded at another time
 	TTLDriftMean time.Duration // how far their lifetimes lay apart
 	TTLDriftMax  time.Duration
 

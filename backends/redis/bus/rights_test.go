@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/hearthcache/hearth/backends"
 	"github.com/hearthcache/hearth/backends/redis"
 	"github.com/hearthcache/hearth/backends/redis/internal/sinktest"
 	"github.com/hearthcache/hearth/internal/servers/serverstest"
@@ -66,6 +68,23 @@ func TestBus_NeedsNoMoreThanTheRightsInTheManualOnACluster(t *testing.T) {
 			l.Put("user:1")
 			publish(t, peer, "user:1")
 			l.Gone(t, "user:1")
+
+			for _, addr := range nodes.Addrs() {
+				if err := connect(t, addr).Do(t.Context(), "ACL", "SETUSER", name, "-cluster|slots").Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lost := goredis.NewClusterClient(o)
+			t.Cleanup(func() { _ = lost.Close() })
+			_, ended := sinktest.Start(t, source(t, lost, cfg)) // by its error, whoever has another source goes on with that
+			select {
+			case err := <-ended:
+				if !errors.Is(err, backends.ErrUnsupported) || !strings.Contains(err.Error(), "cluster|slots") {
+					t.Errorf("without +cluster|slots Watch ends with %v", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("without +cluster|slots Watch goes on trying")
+			}
 		})
 	}
 }

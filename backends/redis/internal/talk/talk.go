@@ -113,18 +113,19 @@ func (t *Talk) Watch(ctx context.Context, follow func(context.Context) (worked b
 }
 
 // Node returns the server that has Place; it is asked for within DeadAfter. A Cluster's client may
-// name another one, even one that has left the Cluster, so a node of it has to agree.
+// name another one, even one that has left the Cluster, so a node of it has to agree. That this user
+// may not ask is a [link.Refusal].
 func (t *Talk) Node(ctx context.Context) (*goredis.Options, error) {
 	ctx, cancel := context.WithTimeout(ctx, t.Timing.DeadAfter)
 	defer cancel()
 	node, err := link.NodeOf(ctx, t.Client, t.Place)
 	if err != nil {
-		return nil, err
+		return nil, link.Refusal(err)
 	}
 	if c, ok := t.Client.(*goredis.ClusterClient); ok {
 		err = owns(ctx, c, t.Place, node)
 	}
-	return node, err
+	return node, link.Refusal(err)
 }
 
 // Follow returns why node is not the one that has Place any more, or ctx's error. A master of a
